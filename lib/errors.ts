@@ -1,0 +1,142 @@
+// Every error the library throws: one base class, a few subclasses that each carry data a catcher uses,
+// and one table of codes. `docs/errors.md` has a heading for each code; a test keeps the two equal.
+//
+// Invariant: an error never holds a password, a token, a key or a value; it names commands, addresses,
+// limits and counts.
+
+/** Code → what it means. The codes are stable; messages are for people and may change. */
+export const errorCodes = {
+  ABORT_ERR: 'the caller aborted through its signal; the reason is the cause',
+  CLIENT_CLOSED: 'the client, or what it stands on, was closed',
+  COMMAND_TIMEOUT: 'no reply within the deadline of the command',
+  CONNECTION_CLOSED: 'the connection was closed on our side before the command was sent',
+  CONNECTION_LOST: 'the peer closed or reset the connection, or fell silent',
+  CONNECT_FAILED: 'no connection could be made to the address',
+  CONNECT_TIMEOUT: 'dialing, TLS and handshake together took longer than connectTimeout',
+  FENCED: 'the server is no longer the one it was: a failover replaced it',
+  HANDSHAKE_FAILED: 'the server refused HELLO, AUTH, SELECT or another step of the handshake',
+  LEASE_RETURNED: 'a lease was used after it had been given back',
+  MASTER_UNKNOWN: 'sentinels answered, but none knows a master of this name',
+  MASTER_UNVERIFIED: 'sentinels name a master, but it could not be reached or does not say it is one',
+  NO_REPLICA: 'no healthy replica, and the read policy allows no other node',
+  POOL_CLOSED: 'the pool was closed',
+  POOL_EXHAUSTED: 'all connections of the pool are in use and it does not wait',
+  PROTOCOL_ERROR: 'bytes arrived that are not RESP, or not what was asked for',
+  PROTOCOL_LIMIT: 'a reply exceeded a limit of the decoder',
+  QUEUE_FULL: 'too many commands, or too many bytes of them, are waiting',
+  REPLY_ERROR: 'the server answered with an error reply',
+  SENTINELS_UNREACHABLE: 'no sentinel could be asked',
+} as const
+
+/** One of the keys of {@link errorCodes}. */
+export type ErrorCode = keyof typeof errorCodes
+
+/** What every error of the library can be given besides its code and message. */
+export interface ErrorDetails {
+  /** The error, or the errors as an `AggregateError`, that led to this one. */
+  readonly cause?: unknown
+  /** See {@link RespoolError.mayHaveExecuted}. */
+  readonly mayHaveExecuted?: boolean
+}
+
+/** The base of every error that the library throws or rejects with, misuse (`TypeError`, `RangeError`) excepted. */
+export class RespoolError extends Error {
+  readonly code: ErrorCode
+  /**
+   * `true` when the command had left for the server and its reply was not seen: it may have run, once.
+   * `false` when it certainly did not run: it was never sent, or the server refused it.
+   */
+  readonly mayHaveExecuted: boolean
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
+    super(message, 'cause' in details ? { cause: details.cause } : undefined)
+    this.name = new.target.name
+    this.code = code
+    this.mayHaveExecuted = details.mayHaveExecuted ?? false
+  }
+}
+
+/** The server answered with an error reply. In the codec it is a value, at the client a rejection. */
+export class ReplyError extends RespoolError {
+  /** The first word of the reply, by convention its kind: `WRONGTYPE`, `READONLY`, `ERR`… */
+  readonly prefix: string
+
+  /** @param message the reply as the server sent it, without the type byte */
+  constructor(message: string) {
+    super('REPLY_ERROR', message)
+    this.prefix = /^[^\s]*/.exec(message)?.[0] ?? ''
+  }
+}
+
+/** The peer does not speak RESP, or exceeded a limit of the decoder. The connection does not survive it. */
+export class ProtocolError extends RespoolError {
+  constructor(code: 'PROTOCOL_ERROR' | 'PROTOCOL_LIMIT', message: string, details?: ErrorDetails) {
+    super(code, message, details)
+  }
+}
+
+/** How far a connection had come when it failed. */
+export type ConnectionPhase = 'connect' | 'tls' | 'handshake' | 'ready'
+
+/** A connection could not be made, or ended. */
+export class ConnectionError extends RespoolError {
+  /** `host:port`, or the path of a unix socket. */
+  readonly address: string
+  readonly phase: ConnectionPhase
+
+  constructor(
+    code:
+      | 'CONNECT_FAILED'
+      | 'CONNECT_TIMEOUT'
+      | 'CONNECTION_CLOSED'
+      | 'CONNECTION_LOST'
+      | 'FENCED'
+      | 'HANDSHAKE_FAILED',
+    message: string,
+    details: ErrorDetails & { readonly address: string; readonly phase: ConnectionPhase },
+  ) {
+    super(code, message, details)
+    this.address = details.address
+    this.phase = details.phase
+  }
+}
+
+/** The caller's signal was aborted. Its reason is the `cause`, the name is `'AbortError'` as in Node's own APIs. */
+export class AbortError extends RespoolError {
+  constructor(signal: AbortSignal, details: { readonly mayHaveExecuted?: boolean } = {}) {
+    super('ABORT_ERR', 'the operation was aborted', { ...details, cause: signal.reason })
+  }
+}
+
+/** A command's deadline passed. */
+export class TimeoutError extends RespoolError {
+  /** The deadline that passed, in milliseconds from the start of the command. */
+  readonly timeout: number
+
+  constructor(message: string, details: ErrorDetails & { readonly timeout: number }) {
+    super('COMMAND_TIMEOUT', message, details)
+    this.timeout = details.timeout
+  }
+}
+
+/** A lease, a pool or a bounded queue could not serve the caller. */
+export class PoolError extends RespoolError {
+  constructor(
+    code: 'LEASE_RETURNED' | 'POOL_CLOSED' | 'POOL_EXHAUSTED' | 'QUEUE_FULL' | 'CLIENT_CLOSED',
+    message: string,
+    details?: ErrorDetails,
+  ) {
+    super(code, message, details)
+  }
+}
+
+/** The question who is master, or who is a replica, has no answer now. */
+export class SentinelError extends RespoolError {
+  constructor(
+    code: 'MASTER_UNKNOWN' | 'MASTER_UNVERIFIED' | 'NO_REPLICA' | 'SENTINELS_UNREACHABLE',
+    message: string,
+    details?: ErrorDetails,
+  ) {
+    super(code, message, details)
+  }
+}
