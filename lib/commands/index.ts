@@ -1,1 +1,12 @@
-export {}
+// The one door of the layer: what the servers' commands are. Pure functions over a generated table.
+
+export {
+  type ConnectionEffect,
+  type ConnectionState,
+  connectionEffect,
+  isStateful,
+  StateBit,
+  stateAfter,
+} from './effects.ts'
+export { keysOf } from './keys.ts'
+export { blockingTimeout, commandName, isBlocking, isReadOnly, isWrite } from './traits.ts'

@@ -1,0 +1,205 @@
+// What users call: commands over whatever the router stands for. A view made by `with()` shares everything with
+// its client but the settings of the single command.
+
+import { EventEmitter } from 'node:events'
+import type { Connection } from '../connection/index.ts'
+import { checkReadFrom, type EndpointStats, type ReadFrom, RolePool } from '../endpoint/index.ts'
+import { PoolError } from '../errors.ts'
+import type { Lease } from '../pool/index.ts'
+import type { Argument, Reply } from '../resp/index.ts'
+import { type SentinelEvents, SentinelRouter, type Topology } from '../sentinel/index.ts'
+import { type DispatchOptions, dispatch } from './dispatch.ts'
+import { type ClientOptions, resolveClientOptions } from './options.ts'
+import type { Router } from './router.ts'
+import { SingleRouter } from './single-router.ts'
+
+/** How the commands of a view differ from the client's settings. */
+export interface CommandOptions {
+  /** Strings in replies as strings or as `Buffer`. @default 'string' */
+  readonly replies?: 'string' | 'buffer' | undefined
+  /** Milliseconds for all attempts at a command together; 0 = no limit. @default the client's `commandTimeout` */
+  readonly timeout?: number | undefined
+  /** Gives up whatever is under way. */
+  readonly signal?: AbortSignal | undefined
+  /** Where read-only commands go. @default the client's `readFrom` */
+  readonly readFrom?: ReadFrom | undefined
+  /** Running the command twice does no harm, so it may be tried again when its outcome is unknown. @default false */
+  readonly idempotent?: boolean | undefined
+}
+
+const COMMAND_OPTIONS = new Set(['replies', 'timeout', 'signal', 'readFrom', 'idempotent'])
+
+/** Commands with settings of their own: what `with()` gives. */
+export class CommandView {
+  readonly #router: Router
+  readonly #options: DispatchOptions
+
+  constructor(router: Router, options: DispatchOptions) {
+    this.#router = router
+    this.#options = options
+  }
+
+  /**
+   * Runs any command: `call('SET', 'key', 'value', 'EX', 10)`. Read-only commands go where `readFrom` says, all
+   * others to the master; blocking ones over a connection of their own. What was not sent, or was refused by a
+   * server that is not the right one (any more), is tried again until the deadline.
+   *
+   * @returns the reply: maps as `Map`, sets as `Set`, integers beyond the safe range as `bigint`
+   * @throws {ReplyError} the server's error reply
+   * @throws {TimeoutError} `COMMAND_TIMEOUT`
+   * @throws {ConnectionError} with `mayHaveExecuted: true`: sent, and no reply seen
+   * @throws {PoolError} `QUEUE_FULL`, `CLIENT_CLOSED`
+   * @throws {SentinelError} `MASTER_UNKNOWN`
+   * @throws {AbortError} `ABORT_ERR`
+   * @throws {TypeError} at once: an argument that is none, a command that changes the state of its connection
+   */
+  call(name: string, ...args: Argument[]): Promise<Reply> {
+    return dispatch(this.#router, [name, ...args], this.#options)
+  }
+
+  /** A view with other settings; cheap, and with the same methods. */
+  with(options: CommandOptions): CommandView {
+    return new CommandView(this.#router, merge(this.#options, options))
+  }
+}
+
+/**
+ * A client of one server or of a Sentinel deployment. Connects on first use.
+ *
+ * @example
+ * const redis = createClient({ sentinel: { name: 'localmaster', sentinels: ['127.0.0.1:26379'] } })
+ * await redis.call('SET', 'key', 'value')
+ * await redis.close()
+ */
+export class Client extends EventEmitter<SentinelEvents> {
+  readonly #router: Router
+  readonly #view: CommandView
+  readonly #commandTimeout: number
+
+  /** For {@link createClient}. */
+  constructor(options: ClientOptions | string | URL) {
+    super()
+    const resolved = resolveClientOptions(options)
+    this.#commandTimeout = resolved.commandTimeout
+    this.#router =
+      resolved.kind === 'single'
+        ? new SingleRouter(resolved.address, resolved.endpoint)
+        : new SentinelRouter(resolved.sentinel, {
+            onSwitch: (event) => this.emit('switch', event),
+            onTopology: (topology) => this.emit('topology', topology),
+          })
+    this.#view = new CommandView(this.#router, {
+      readFrom: resolved.readFrom,
+      timeout: resolved.commandTimeout,
+      isIdempotent: false,
+    })
+  }
+
+  /** Who is master and who are the replicas; `undefined` for a client of one server. */
+  get topology(): Topology | undefined {
+    return this.#router.topology
+  }
+
+  /** See {@link CommandView.call}. */
+  call(name: string, ...args: Argument[]): Promise<Reply> {
+    return this.#view.call(name, ...args)
+  }
+
+  /** See {@link CommandView.with}. */
+  with(options: CommandOptions): CommandView {
+    return this.#view.with(options)
+  }
+
+  /**
+   * Resolves when the server, or the master, has been reached.
+   *
+   * @throws what a command throws that finds nobody within the deadline
+   */
+  async ready({ signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
+    await dispatch(this.#router, ['PING'], {
+      readFrom: 'master',
+      timeout: this.#commandTimeout,
+      isIdempotent: true,
+      signal,
+    })
+  }
+
+  /**
+   * Borrows a connection of one's own, for WATCH, MULTI, SUBSCRIBE and whatever else changes a connection's
+   * state. Give it back with `lease.close()`. It dies with `FENCED` when its server is replaced.
+   *
+   * @param options `readFrom`: whose connection. @default 'master'
+   * @throws what {@link RolePool.get} throws
+   */
+  async lease(
+    options: { readonly readFrom?: ReadFrom; readonly signal?: AbortSignal } = {},
+  ): Promise<Lease<Connection>> {
+    const { readFrom = 'master', signal } = options
+    checkReadFrom(readFrom)
+    return await new RolePool(this.#router, readFrom, this.#commandTimeout).get({ signal })
+  }
+
+  /** Borrows, runs, gives back, whatever comes of it. */
+  async use<R>(
+    work: (lease: Lease<Connection>) => R | Promise<R>,
+    options?: { readonly readFrom?: ReadFrom; readonly signal?: AbortSignal },
+  ): Promise<R> {
+    const lease = await this.lease(options)
+    try {
+      return await work(lease)
+    } finally {
+      await lease.close()
+    }
+  }
+
+  /** What is held open to each server. */
+  stats(): { readonly master: EndpointStats | undefined; readonly replicas: readonly EndpointStats[] } {
+    return this.#router.stats()
+  }
+
+  /** Finishes the work: nothing new is taken, what is in flight and lent is waited for. */
+  close(): Promise<void> {
+    return this.#router.close()
+  }
+
+  /** Fails the work: all connections are destroyed, lent ones too. */
+  destroy(error: Error = new PoolError('CLIENT_CLOSED', 'the client was destroyed')): void {
+    this.#router.destroy(error)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+}
+
+/**
+ * A client of one server (`redis://…`, `rediss://…`, `redis+unix://…` or options) or of a Sentinel deployment
+ * (`redis+sentinel://…` or option `sentinel`). Returns at once and connects on first use; the caller closes it.
+ *
+ * @throws {TypeError} {RangeError} an option that is wrong
+ */
+export function createClient(options: ClientOptions | string | URL = {}): Client {
+  return new Client(options)
+}
+
+function merge(base: DispatchOptions, options: CommandOptions): DispatchOptions {
+  for (const name of Object.keys(options)) {
+    if (!COMMAND_OPTIONS.has(name)) throw new TypeError(`unknown command option '${name}'`)
+  }
+  const {
+    readFrom = base.readFrom,
+    timeout = base.timeout,
+    replies = base.replies,
+    signal = base.signal,
+  } = options
+  checkReadFrom(readFrom)
+  if (typeof timeout !== 'number' || !(timeout >= 0 && timeout <= 2 ** 31 - 1)) {
+    throw new RangeError(
+      `option timeout must be from 0 to ${2 ** 31 - 1} milliseconds, got ${String(timeout)}`,
+    )
+  }
+  if (replies !== undefined && replies !== 'string' && replies !== 'buffer') {
+    throw new RangeError(`option replies must be 'string' or 'buffer', got ${JSON.stringify(replies)}`)
+  }
+  return { readFrom, timeout, replies, signal, isIdempotent: options.idempotent ?? base.isIdempotent }
+}

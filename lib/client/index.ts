@@ -1,0 +1,2 @@
+export { Client, type CommandOptions, CommandView, createClient } from './client.ts'
+export type { ClientOptions, ClientSentinelOptions } from './options.ts'

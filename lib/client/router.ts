@@ -1,0 +1,12 @@
+// What a client stands on: a route, and what can be asked of the whole.
+
+import type { EndpointStats, Route } from '../endpoint/index.ts'
+import type { Topology } from '../sentinel/index.ts'
+
+export interface Router extends Route {
+  /** The servers as they are known; `undefined` where there is only one. */
+  readonly topology: Topology | undefined
+  stats(): { readonly master: EndpointStats | undefined; readonly replicas: readonly EndpointStats[] }
+  close(): Promise<void>
+  destroy(error: Error): void
+}

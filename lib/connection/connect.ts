@@ -1,0 +1,162 @@
+// From options to a connection that is ready: dial, TLS, handshake, all within one deadline.
+
+import type { Socket } from 'node:net'
+import { AbortError, ConnectionError, type ConnectionPhase } from '../errors.ts'
+import { Connection, reason } from './connection.ts'
+import { openSocket, type Receiver } from './dial.ts'
+import { handshake, RefusedStep } from './handshake.ts'
+import {
+  type ConnectionOptions,
+  type Credentials,
+  formatAddress,
+  type ResolvedConnectionOptions,
+  resolveConnectionOptions,
+} from './options.ts'
+
+/**
+ * Connects to one server and goes through the handshake.
+ *
+ * @param target a URL (`redis://`, `rediss://`, `valkey://`, `valkeys://`, `redis+unix://`) or options
+ * @param overrides options that win over those of the target
+ * @returns a connection that is ready; the caller closes it
+ * @throws {ConnectionError} `CONNECT_FAILED`, `CONNECT_TIMEOUT`, `HANDSHAKE_FAILED`, with address, phase and cause
+ * @throws {AbortError} `ABORT_ERR`
+ * @throws {TypeError} {RangeError} an option that is wrong
+ */
+export async function connect(
+  target: string | URL | ConnectionOptions,
+  overrides?: ConnectionOptions,
+): Promise<Connection> {
+  const options = resolveConnectionOptions(target, overrides)
+  const { signal, connectTimeout } = options
+  if (signal?.aborted) throw new AbortError(signal)
+  const attempt = new Attempt(options)
+  return await new Promise((resolve, reject) => {
+    // ref: someone waits for the answer, which may be that there is none
+    const timer =
+      connectTimeout === 0 ? undefined : setTimeout(() => giveUp(attempt.timeout()), connectTimeout)
+    const onAbort = () => giveUp(new AbortError(signal as AbortSignal))
+    signal?.addEventListener('abort', onAbort)
+    const leave = () => {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', onAbort)
+    }
+    const giveUp = (error: Error) => {
+      leave()
+      attempt.cancel(error)
+      reject(error)
+    }
+    attempt.run().then((connection) => {
+      leave()
+      resolve(connection)
+    }, giveUp)
+  })
+}
+
+class Attempt {
+  readonly #options: ResolvedConnectionOptions
+  readonly #address: string
+  #phase: ConnectionPhase = 'connect'
+  #connection: Connection | undefined
+  #cancelled: Error | undefined
+
+  constructor(options: ResolvedConnectionOptions) {
+    this.#options = options
+    this.#address = formatAddress(options)
+  }
+
+  async run(): Promise<Connection> {
+    try {
+      const credentials = await this.#credentials()
+      if (this.#cancelled !== undefined) throw this.#cancelled
+      const connection = await this.#open()
+      this.#phase = 'handshake'
+      const { protocol, clientName, database } = this.#options
+      await connection.ready((send) => handshake(send, { protocol, credentials, clientName, database }))
+      return connection
+    } catch (error) {
+      this.cancel(error as Error)
+      throw this.#explain(error)
+    }
+  }
+
+  cancel(error: Error): void {
+    this.#cancelled = error
+    this.#connection?.destroy(error)
+  }
+
+  timeout(): ConnectionError {
+    const { connectTimeout } = this.#options
+    return this.#failure(
+      'CONNECT_TIMEOUT',
+      `no connection within ${connectTimeout} ms, stopped at ${this.#phase}`,
+    )
+  }
+
+  async #credentials(): Promise<Credentials | undefined> {
+    const { credentials, username, password } = this.#options
+    if (credentials === undefined) return password === undefined ? undefined : { username, password }
+    const given: unknown = await credentials()
+    if (given === null || typeof given !== 'object' || typeof (given as Credentials).password !== 'string') {
+      throw new TypeError('option credentials must give an object with a password')
+    }
+    return given as Credentials
+  }
+
+  #open(): Promise<Connection> {
+    return new Promise((resolve, reject) => {
+      const sink: { receiver: Receiver | undefined } = { receiver: undefined }
+      const socket: Socket = openSocket(
+        this.#options,
+        { receive: (bytes, length) => sink.receiver?.receive(bytes, length) },
+        (phase) => {
+          this.#phase = phase
+        },
+        () => {
+          socket.removeListener('error', reject)
+          resolve(connection)
+        },
+      )
+      socket.once('error', reject)
+      const connection = new Connection(socket, this.#address, this.#options)
+      this.#connection = connection
+      sink.receiver = connection
+      // destroyed before it was open, without an error event of its own
+      void connection.closed.then(() => reject(connection.error ?? new Error('closed')))
+    })
+  }
+
+  #explain(error: unknown): Error {
+    if (error instanceof RefusedStep) {
+      const { step, reply } = error
+      return this.#failure('HANDSHAKE_FAILED', `the server refused ${step}: ${reply.message}`, reply)
+    }
+    if (this.#phase === 'handshake' && error instanceof Error) {
+      return this.#failure('HANDSHAKE_FAILED', `the handshake failed: ${error.message}`, error)
+    }
+    if (error instanceof TypeError && !('code' in error)) return error // misuse, from an option that is a function
+    return this.#failure('CONNECT_FAILED', `could not connect: ${reasons(error)}`, error)
+  }
+
+  #failure(
+    code: 'CONNECT_FAILED' | 'CONNECT_TIMEOUT' | 'HANDSHAKE_FAILED',
+    message: string,
+    cause?: unknown,
+  ) {
+    const details = { address: this.#address, phase: this.#phase, ...(cause === undefined ? {} : { cause }) }
+    const where = `(${this.#address})`
+    return new ConnectionError(code, message.endsWith(where) ? message : `${message} ${where}`, details)
+  }
+}
+
+/** A host name with several addresses fails with an error for each. */
+function reasons(error: unknown): string {
+  if (error instanceof AggregateError && error.errors.length > 0) {
+    return error.errors
+      .map((one: NodeJS.ErrnoException & { address?: string; port?: number }) =>
+        one.address === undefined ? reason(one) : `${reason(one)} ${one.address}:${one.port}`,
+      )
+      .join(', ')
+  }
+  return error instanceof Error ? reason(error) : String(error)
+}

@@ -1,0 +1,451 @@
+// One socket, one life. A connection never reconnects: its owner replaces it.
+//
+//   connecting ──ready()──► ready ──close()──► closing ──last reply──► closed
+//        └─────────────────────┴─── destroy(), peer, protocol error ─────▲
+//
+// Commands are encoded when they are given and written together at the end of the tick; replies are matched
+// in order. Every command settles once: by its reply, its deadline, its signal, or the end of the connection.
+// A command settled early leaves its place in the queue, and the late reply is swallowed there. One that has
+// not been written is never written then.
+
+import type { Socket } from 'node:net'
+import {
+  blockingTimeout,
+  type ConnectionEffect,
+  connectionEffect,
+  isBlocking,
+  StateBit,
+} from '../commands/index.ts'
+import {
+  AbortError,
+  ConnectionError,
+  type ConnectionPhase,
+  PoolError,
+  ProtocolError,
+  ReplyError,
+  RespoolError,
+  TimeoutError,
+} from '../errors.ts'
+import { type Argument, Decoder, type Reply } from '../resp/index.ts'
+import { Deadlines } from './deadline.ts'
+import type { ResolvedConnectionOptions } from './options.ts'
+import { Outbox } from './outbox.ts'
+import { PendingCommand, PendingQueue } from './pending.ts'
+import { awaitedConfirmations, Subscriptions } from './subscriptions.ts'
+
+/** How one command differs from the connection's settings. */
+export interface ExecuteOptions {
+  /** Strings in the reply as strings or as `Buffer`. @default 'string' */
+  readonly replies?: 'string' | 'buffer' | undefined
+  /** Milliseconds until the command is given up; 0 = never. @default the connection's `commandTimeout` */
+  readonly timeout?: number | undefined
+  /** Gives the command up. Not sent yet: it never is. Sent: it may run, and its reply is swallowed. */
+  readonly signal?: AbortSignal | undefined
+}
+
+type State = 'connecting' | 'ready' | 'closing' | 'closed'
+
+const MONITOR_LINE = /^\d+\.\d+ \[/
+
+/** Given to `process.nextTick` with its argument, so that a flush costs no closure. */
+let flush: (connection: Connection) => void
+
+export class Connection {
+  /** Where it leads: `host:port`, `[v6]:port` or the path of a unix socket. */
+  readonly address: string
+  /** Version of RESP that is spoken. */
+  protocol: 2 | 3 = 2
+  /** Called with each push; see {@link ConnectionOptions.onPush}. The owner may set it at any time. */
+  onPush: ((push: readonly Reply[]) => void) | undefined
+  /** Resolves, never rejects, when the connection has ended and its socket is gone. */
+  readonly closed: Promise<void>
+
+  readonly #socket: Socket
+  readonly #options: ResolvedConnectionOptions
+  readonly #decoder = new Decoder()
+  readonly #outbox = new Outbox()
+  readonly #pending = new PendingQueue()
+  readonly #subscriptions = new Subscriptions()
+  readonly #deadlines: Deadlines
+  #state: State = 'connecting'
+  #error: Error | undefined
+  /** Commands at the end of the queue that no byte was written of. */
+  #unwritten = 0
+  #isFlushScheduled = false
+  /** The socket has not taken all of the last write: nothing more is written until it has. */
+  #isBlocked = false
+  #isMonitoring = false
+  /** Instants of `performance.now()`: of the batch being collected, and of the last byte from the peer. */
+  #batchAt = 0
+  #heardAt = performance.now()
+
+  /** For `connect()`: a connection over a socket that is about to open, before its handshake. */
+  constructor(socket: Socket, address: string, options: ResolvedConnectionOptions) {
+    this.#socket = socket
+    this.#options = options
+    this.address = address
+    this.onPush = options.onPush
+    this.#deadlines = new Deadlines((now) => this.#expire(now), { keepsProcess: false })
+    this.closed = new Promise((resolve) => {
+      socket.once('close', () => {
+        this.#end(this.#lost('the peer closed the connection'))
+        resolve()
+      })
+    })
+    socket.on('error', (error) => this.#end(this.#lost('the connection broke', error)))
+    socket.on('end', () => this.#end(this.#lost('the peer closed the connection')))
+    socket.on('drain', () => {
+      this.#isBlocked = false
+      this.#flush()
+    })
+  }
+
+  /** Why the connection ended, from then on; `undefined` while it is usable. */
+  get error(): Error | undefined {
+    return this.#error
+  }
+
+  /** Commands whose reply is owed. */
+  get pendingCount(): number {
+    return this.#pending.length
+  }
+
+  /** Instant of `performance.now()` at which the peer was last heard. */
+  get heardAt(): number {
+    return this.#heardAt
+  }
+
+  /** Milliseconds for which a command has been owed a reply and no byte has come; 0 when none is owed. */
+  get silence(): number {
+    const first = this.#pending.first()
+    return first === undefined ? 0 : performance.now() - Math.max(first.startedAt, this.#heardAt)
+  }
+
+  /**
+   * Runs a command: `call('SET', 'key', 'value')`.
+   *
+   * @returns the reply: maps as `Map`, sets as `Set`, integers beyond the safe range as `bigint`; of a
+   *   (un)subscription the confirmations
+   * @throws {ReplyError} the server's error reply
+   * @throws {TimeoutError} `COMMAND_TIMEOUT`
+   * @throws {ConnectionError} `CONNECTION_LOST`, `CONNECTION_CLOSED`, `FENCED`
+   * @throws {ProtocolError} `PROTOCOL_ERROR`, `PROTOCOL_LIMIT`
+   * @throws {PoolError} `QUEUE_FULL`
+   * @throws {TypeError} {RangeError} at once, for an argument or option that is none
+   */
+  call(name: string, ...args: Argument[]): Promise<Reply> {
+    return this.execute([name, ...args])
+  }
+
+  /** {@link call} with options. The command's array and bytes are the caller's again when this returns. */
+  execute(command: readonly Argument[], options?: ExecuteOptions): Promise<Reply> {
+    if (this.#state !== 'ready') return Promise.reject(this.#refusal())
+    return this.#send(command, options)
+  }
+
+  /**
+   * For `connect()`: goes through the handshake.
+   *
+   * @param shake runs the handshake's commands and tells which version is spoken from then on
+   */
+  async ready(
+    shake: (send: (command: readonly Argument[]) => Promise<Reply>) => Promise<2 | 3>,
+  ): Promise<void> {
+    this.protocol = await shake((command) => this.#send(command, { timeout: 0 }))
+    if (this.#state === 'connecting') this.#state = 'ready'
+    else throw this.#refusal()
+  }
+
+  /**
+   * Finishes the work: no command is accepted any more, those in flight get their replies (or their
+   * deadlines), then the socket is closed. Resolves, never rejects, when it is; in any state.
+   */
+  close(): Promise<void> {
+    if (this.#state === 'connecting') this.destroy()
+    if (this.#state === 'ready') {
+      this.#state = 'closing'
+      this.#flush()
+      this.#endWhenIdle()
+    }
+    return this.closed
+  }
+
+  /**
+   * Fails the work: every command in flight rejects, the socket is closed without waiting for the peer.
+   * Legal in any state; only the first reason counts.
+   */
+  destroy(error?: Error): void {
+    this.#end(error ?? this.#failure('CONNECTION_CLOSED', 'the connection was destroyed'))
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  #send(command: readonly Argument[], options: ExecuteOptions | undefined): Promise<Reply> {
+    const signal = options?.signal
+    if (signal?.aborted) return Promise.reject(new AbortError(signal))
+    const { maxPending, maxPendingBytes } = this.#options
+    if (this.#pending.length >= maxPending || this.#outbox.byteLength > maxPendingBytes) {
+      return Promise.reject(
+        new PoolError(
+          'QUEUE_FULL',
+          `${this.#pending.length} commands are waiting at ${this.address}, ${this.#outbox.byteLength} bytes unsent; ` +
+            `the limits are maxPending ${maxPending} and maxPendingBytes ${maxPendingBytes}`,
+        ),
+      )
+    }
+    const timeout = options?.timeout ?? this.#defaultTimeout(command)
+    if (!(timeout >= 0)) throw new RangeError(`option timeout must be 0 or more milliseconds, got ${timeout}`)
+    const effect = connectionEffect(command)
+    if (effect !== undefined && (effect.sets & StateBit.reply) !== 0) {
+      throw new TypeError('CLIENT REPLY is not supported: a command here is the promise of its reply')
+    }
+    if (this.#unwritten === 0 || this.#isBlocked) this.#batchAt = performance.now()
+    let pending!: PendingCommand
+    const promise = new Promise<Reply>((resolve, reject) => {
+      pending = new PendingCommand(resolve, reject, options?.replies === 'buffer', timeout, this.#batchAt)
+    })
+    if (signal === undefined && !this.#isBlocked) this.#outbox.add(command)
+    else this.#outbox.addRevocable(command, pending)
+    pending.confirmations = awaitedConfirmations(command)
+    pending.effect = effect
+    if (effect !== undefined && (effect.sets & StateBit.monitor) !== 0) this.#isMonitoring = true
+    this.#pending.push(pending)
+    this.#unwritten += 1
+    if (signal !== undefined) pending.watch(signal, () => this.#abort(pending, signal))
+    if (timeout !== 0) this.#deadlines.add(pending.expiresAt)
+    this.#scheduleFlush()
+    return promise
+  }
+
+  #defaultTimeout(command: readonly Argument[]): number {
+    const { commandTimeout } = this.#options
+    if (commandTimeout === 0 || !isBlocking(command)) return commandTimeout
+    const own = blockingTimeout(command)
+    return own === undefined || own === 0 ? 0 : own + commandTimeout
+  }
+
+  #scheduleFlush(): void {
+    if (this.#isFlushScheduled) return
+    this.#isFlushScheduled = true
+    process.nextTick(flush, this)
+  }
+
+  /** Writes all that waits, in one write where it fits a slab. */
+  #flush(): void {
+    this.#isFlushScheduled = false
+    if (this.#state === 'closed' || this.#isBlocked || this.#unwritten === 0) return
+    const socket = this.#socket
+    const parts = this.#outbox.take()
+    this.#unwritten = 0
+    if (parts.length > 1) socket.cork()
+    for (const part of parts) socket.write(part)
+    if (parts.length > 1) socket.uncork()
+    this.#isBlocked = socket.writableNeedDrain && socket.writableLength > 0
+    this.#outbox.release(socket.writableLength === 0)
+    if (this.#state === 'closing') this.#endWhenIdle() // what was taken back may have been all that was left
+  }
+
+  /** What the socket read; see dial.ts. */
+  receive(bytes: Buffer, length: number): void {
+    if (this.#state === 'closed') return
+    this.#heardAt = performance.now()
+    const decoder = this.#decoder
+    try {
+      decoder.feed(bytes, length)
+      for (;;) {
+        const first = this.#pending.first()
+        const value = decoder.next(first?.asBytes)
+        if (value === undefined) break
+        if (decoder.isPush) this.#takePush(value as Reply[])
+        else this.#takeReply(value, first)
+        if (this.#error !== undefined) return // ended by a listener
+      }
+    } catch (error) {
+      this.#end(this.#protocolError(error))
+    }
+    if (this.#state === 'closing') this.#endWhenIdle()
+  }
+
+  #takeReply(value: Reply, first: PendingCommand | undefined): void {
+    if (this.protocol === 2 && this.#subscriptions.isFrame(value, first?.confirmations)) {
+      this.#takePush(value)
+      return
+    }
+    if (this.#isMonitoring && typeof value === 'string' && MONITOR_LINE.test(value)) {
+      this.#notify(['monitor', value])
+      return
+    }
+    if (first === undefined) throw new ProtocolError('PROTOCOL_ERROR', 'a reply that no command asked for')
+    this.#shift()
+    if (value instanceof ReplyError) {
+      first.fail(value)
+    } else {
+      if (first.effect !== undefined) this.#takeEffect(first.effect, value)
+      first.settle(value)
+    }
+  }
+
+  /** HELLO changes how the peer speaks, RESET also ends what it was subscribed to. */
+  #takeEffect(effect: ConnectionEffect, reply: Reply): void {
+    if ((effect.clears & StateBit.monitor) !== 0) {
+      this.protocol = 2
+      this.#isMonitoring = false
+      this.#subscriptions.clear()
+    } else if ((effect.sets & StateBit.protocol) !== 0) {
+      if (reply instanceof Map) this.protocol = 3
+      else if (Array.isArray(reply)) this.protocol = 2
+    }
+  }
+
+  #takePush(push: Reply[]): void {
+    const first = this.#pending.first()
+    const found = this.#subscriptions.take(push, first?.confirmations)
+    if (found === 'other') {
+      this.#notify(push)
+    } else if (found === 'done') {
+      this.#shift()
+      first?.settle(first.confirmations?.got ?? [])
+    }
+  }
+
+  #notify(push: Reply[]): void {
+    try {
+      this.onPush?.(push)
+    } catch (error) {
+      process.nextTick(() => {
+        throw error // the listener's own fault, reported as for any event; the replies behind go on
+      })
+    }
+  }
+
+  #shift(): void {
+    // a reply to what was not written yet: the peer lies, and the command has to fail like the others
+    if (this.#pending.length <= this.#unwritten) {
+      throw new ProtocolError('PROTOCOL_ERROR', 'a reply to a command that was not sent yet')
+    }
+    this.#pending.shift()
+  }
+
+  /**
+   * Fails what is due; tells when the next one is. A peer that was silent all the while, and for as long as
+   * `commandTimeout`, is taken for dead.
+   */
+  #expire(now: number): number {
+    let next = Number.POSITIVE_INFINITY
+    const written = this.#pending.length - this.#unwritten
+    let silentMs = 0
+    for (const [place, command] of this.#pending.entries()) {
+      if (command.isSettled) continue
+      if (command.expiresAt > now) {
+        next = Math.min(next, command.expiresAt)
+        continue
+      }
+      const isSent = place < written
+      const { timeout } = command
+      const how = isSent ? 'no reply' : 'not sent'
+      command.fail(
+        new TimeoutError(`${how} within ${timeout} ms at ${this.address}`, {
+          timeout,
+          mayHaveExecuted: isSent,
+        }),
+      )
+      if (isSent && this.#heardAt < command.startedAt) silentMs = Math.max(silentMs, timeout)
+    }
+    const { commandTimeout } = this.#options
+    if (commandTimeout !== 0 && silentMs >= commandTimeout) {
+      this.#end(this.#lost(`the peer has been silent for ${silentMs} ms`))
+      return Number.POSITIVE_INFINITY
+    }
+    this.#endWhenIdle()
+    return next
+  }
+
+  #abort(pending: PendingCommand, signal: AbortSignal): void {
+    const isSent = !this.#pending.isAmongLast(pending, this.#unwritten)
+    pending.fail(new AbortError(signal, { mayHaveExecuted: isSent }))
+    this.#endWhenIdle()
+  }
+
+  /** Ends a closing connection when nobody waits for a reply any more. */
+  #endWhenIdle(): void {
+    if (this.#state !== 'closing' || this.#pending.isAwaited) return
+    this.#error = this.#failure('CONNECTION_CLOSED', 'the connection was closed')
+    this.#state = 'closed'
+    this.#deadlines.stop()
+    // with a late reply still owed, the peer may never take what the socket holds: no farewell then
+    if (this.#pending.first() === undefined) this.#socket.destroySoon()
+    else this.#socket.destroy()
+    this.#pending.clear()
+  }
+
+  /** The one place where the connection dies. */
+  #end(error: Error): void {
+    if (this.#state === 'closed') return
+    this.#state = 'closed'
+    this.#error = error
+    this.#deadlines.stop()
+    this.#socket.destroy()
+    const written = this.#pending.length - this.#unwritten
+    const lost = written === 0 ? error : withOutcome(error, true, this.address)
+    const unsent = this.#unwritten === 0 ? error : withOutcome(error, false, this.address)
+    const commands = [...this.#pending.entries()]
+    this.#pending.clear()
+    for (const [place, command] of commands) command.fail(place < written ? lost : unsent)
+  }
+
+  /** Why a command is not taken. */
+  #refusal(): Error {
+    if (this.#error !== undefined) return withOutcome(this.#error, false, this.address)
+    return this.#failure('CONNECTION_CLOSED', `the connection is ${this.#state}`)
+  }
+
+  #lost(message: string, cause?: Error): ConnectionError {
+    return this.#failure(
+      'CONNECTION_LOST',
+      cause === undefined ? message : `${message}: ${reason(cause)}`,
+      cause,
+    )
+  }
+
+  #failure(code: 'CONNECTION_LOST' | 'CONNECTION_CLOSED', message: string, cause?: Error): ConnectionError {
+    const phase: ConnectionPhase = this.#state === 'connecting' ? 'handshake' : 'ready'
+    const details = { address: this.address, phase, ...(cause === undefined ? {} : { cause }) }
+    return new ConnectionError(code, `${message} (${this.address})`, details)
+  }
+
+  #protocolError(error: unknown): Error {
+    if (!(error instanceof ProtocolError)) return error as Error
+    return new ProtocolError(error.code as 'PROTOCOL_ERROR', `${error.message} (${this.address})`, {
+      cause: error,
+    })
+  }
+
+  static {
+    flush = (connection) => connection.#flush()
+  }
+}
+
+/** What a system error says in short: `ECONNRESET`, or its message. */
+export function reason(error: Error): string {
+  const { code } = error as NodeJS.ErrnoException
+  return typeof code === 'string' ? code : error.message
+}
+
+/** The reason a connection ended, as the error of one command: with whether that command may have run. */
+function withOutcome(error: Error, mayHaveExecuted: boolean, address: string): Error {
+  if (error instanceof RespoolError && error.mayHaveExecuted === mayHaveExecuted) return error
+  const details = { cause: error, mayHaveExecuted }
+  if (error instanceof ProtocolError)
+    return new ProtocolError(error.code as 'PROTOCOL_ERROR', error.message, details)
+  if (error instanceof ConnectionError) {
+    const { phase } = error
+    return new ConnectionError(error.code as 'CONNECTION_LOST', error.message, { ...details, address, phase })
+  }
+  return new ConnectionError('CONNECTION_LOST', `the connection ended: ${error.message}`, {
+    ...details,
+    address,
+    phase: 'ready',
+  })
+}

@@ -1,0 +1,101 @@
+// What a connection says first. Everything leaves in one write, so that a connection costs one round trip:
+//
+//   HELLO 3 [AUTH user password] [SETNAME name]   CLIENT SETINFO …   [SELECT database]
+//
+// A server that does not know HELLO, or not version 3, gets a second round in RESP2:
+//
+//   [AUTH [user] password]   [CLIENT SETNAME name]   [SELECT database]
+//
+// Sources: https://redis.io/docs/latest/commands/hello/ and …/client-setinfo/.
+
+import { ReplyError } from '../errors.ts'
+import type { Argument, Reply } from '../resp/index.ts'
+import type { Credentials } from './options.ts'
+
+/** What is asked of the server, and with which right. */
+export interface HandshakeRequest {
+  readonly protocol: 2 | 3
+  readonly credentials: Credentials | undefined
+  readonly clientName: string | undefined
+  readonly database: number
+}
+
+/** The step that the server refused; the connection makes an error of it that names the address. */
+export class RefusedStep {
+  readonly step: string
+  readonly reply: ReplyError
+
+  constructor(step: string, reply: ReplyError) {
+    this.step = step
+    this.reply = reply
+  }
+}
+
+/** Refusals of HELLO that mean "not this version" rather than "not you": old servers, proxies, narrow ACLs. */
+const NO_HELLO = /^(NOPROTO|NOPERM|ERR unknown command|ERR unknown or unsupported|ERR Syntax error in HELLO)/i
+
+type Send = (command: readonly Argument[]) => Promise<Reply>
+
+/**
+ * Goes through the handshake; resolves with the version of the protocol that is spoken from then on.
+ *
+ * @throws {RefusedStep} or whatever ended the connection
+ */
+export async function handshake(send: Send, request: HandshakeRequest): Promise<2 | 3> {
+  if (request.protocol === 2) return await speakResp2(send, request)
+  const hello: Argument[] = ['HELLO', 3]
+  const { credentials, clientName } = request
+  if (credentials !== undefined) hello.push('AUTH', credentials.username ?? 'default', credentials.password)
+  if (clientName !== undefined) hello.push('SETNAME', clientName)
+  const [greeting, , , selected] = await Promise.all([
+    answer(send(hello)),
+    answer(send(['CLIENT', 'SETINFO', 'LIB-NAME', LIBRARY_NAME])),
+    answer(send(['CLIENT', 'SETINFO', 'LIB-VER', LIBRARY_VERSION])),
+    request.database === 0 ? undefined : answer(send(['SELECT', request.database])),
+  ])
+  if (greeting instanceof ReplyError) {
+    if (NO_HELLO.test(greeting.message)) return await speakResp2(send, request)
+    throw refusal(credentials === undefined ? 'HELLO' : 'HELLO with AUTH', greeting, request)
+  }
+  if (selected instanceof ReplyError) throw refusal(`SELECT ${request.database}`, selected, request)
+  return 3
+}
+
+async function speakResp2(send: Send, request: HandshakeRequest): Promise<2> {
+  const { credentials, clientName, database } = request
+  const steps: [name: string, command: Argument[]][] = []
+  if (credentials !== undefined) {
+    const { username, password } = credentials
+    steps.push(['AUTH', username === undefined ? ['AUTH', password] : ['AUTH', username, password]])
+  }
+  if (clientName !== undefined) steps.push(['CLIENT SETNAME', ['CLIENT', 'SETNAME', clientName]])
+  if (database !== 0) steps.push([`SELECT ${database}`, ['SELECT', database]])
+  const answers = await Promise.all(steps.map(([, command]) => answer(send(command))))
+  for (const [i, reply] of answers.entries()) {
+    if (reply instanceof ReplyError) throw refusal(steps[i]?.[0] ?? '', reply, request)
+  }
+  return 2
+}
+
+/** Servers repeat the arguments of a command they do not know; the password is not to be among them. */
+function refusal(step: string, reply: ReplyError, { credentials }: HandshakeRequest): RefusedStep {
+  let message = reply.message.replace(/,? with args beginning with:.*/s, '')
+  if (credentials !== undefined && credentials.password !== '') {
+    message = message.replaceAll(credentials.password, '<password>')
+  }
+  return new RefusedStep(step, message === reply.message ? reply : new ReplyError(message))
+}
+
+/** An error reply as a value, so that one of several is not left without a handler. */
+async function answer(reply: Promise<Reply>): Promise<Reply> {
+  try {
+    return await reply
+  } catch (error) {
+    if (error instanceof ReplyError) return error
+    throw error
+  }
+}
+
+export const LIBRARY_NAME = 'respool'
+/** Kept equal to package.json by a test. */
+export const LIBRARY_VERSION = '0.1.0'

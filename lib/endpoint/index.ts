@@ -1,0 +1,11 @@
+export { Endpoint, type EndpointOptions, type EndpointStats } from './endpoint.ts'
+export {
+  DEFAULT_MAX_HELD,
+  DEFAULT_MAX_HELD_BYTES,
+  type HoldLimits,
+  HoldQueue,
+  type HoldRequest,
+} from './hold-queue.ts'
+export { isRetriable, type Outcome, outcomeOf, refusalOf } from './outcome.ts'
+export { RolePool } from './role-pool.ts'
+export { checkReadFrom, RETRY_MS, type ReadFrom, type Route } from './route.ts'

@@ -1,0 +1,60 @@
+// A call of get() that has no lease yet. It is answered once, by whatever comes first: a lease, a failure, its
+// own signal, the end of the pool. What comes later finds `settled` and has only its own mess to clear up.
+
+import type { Member } from './idle-list.ts'
+import type { Lease } from './lease.ts'
+import type { PooledConnection } from './pooled-connection.ts'
+
+export class Borrower<T extends PooledConnection> {
+  /** The caller's, if any. */
+  readonly signal: AbortSignal | undefined
+  /** What get() returns. */
+  readonly lease: Promise<Lease<T>>
+  /** When get() was called, by the pool's clock. */
+  readonly since: number
+  /** The idle connection that is being tested for it. */
+  tested: Member<T> | undefined
+  /** Neighbours in the queue; see waiters.ts. */
+  ahead: Borrower<T> | undefined
+  behind: Borrower<T> | undefined
+  #resolve!: (lease: Lease<T>) => void
+  #reject!: (error: unknown) => void
+  #settled = false
+  /** Made only for those who come as far as user code. */
+  #interruption: AbortController | undefined
+
+  constructor(signal: AbortSignal | undefined, since: number) {
+    this.signal = signal
+    this.since = since
+    this.lease = new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+    })
+  }
+
+  get settled(): boolean {
+    return this.#settled
+  }
+
+  /** Aborts when {@link interrupt} is called: for `dial` and `testOnBorrow`. */
+  get interruption(): AbortSignal {
+    this.#interruption ??= new AbortController()
+    return this.#interruption.signal
+  }
+
+  serve(lease: Lease<T>): void {
+    this.#settled = true
+    this.#resolve(lease)
+  }
+
+  fail(error: unknown): void {
+    this.#settled = true
+    this.#reject(error)
+  }
+
+  /** Fails it, and asks the user code that runs for it to stop. */
+  interrupt(error: Error, reason: unknown): void {
+    this.fail(error)
+    this.#interruption?.abort(reason)
+  }
+}

@@ -1,0 +1,5 @@
+export type { Lease } from './lease.ts'
+export { type PoolOptions, resolvePoolOptions } from './options.ts'
+export { type BorrowOptions, Pool } from './pool.ts'
+export type { PooledConnection } from './pooled-connection.ts'
+export type { PoolEvictions, PoolStats } from './stats.ts'

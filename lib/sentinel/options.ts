@@ -1,0 +1,146 @@
+// What a Sentinel deployment is told by its user, checked and completed. Pure.
+
+import { type Connection, type ConnectionOptions, resolveConnectionOptions } from '../connection/index.ts'
+import { checkReadFrom, DEFAULT_MAX_HELD, DEFAULT_MAX_HELD_BYTES, type ReadFrom } from '../endpoint/index.ts'
+import { type PoolOptions, resolvePoolOptions } from '../pool/index.ts'
+import { joinAddress, splitAddress } from './replies.ts'
+
+/** A sentinel on the same network answers within a few; longer than this and the others decide. */
+const DEFAULT_ANSWER_TIMEOUT = 300
+/** Events tell of changes at once; the poll is for those that were lost. */
+const DEFAULT_POLL_INTERVAL = 10_000
+/** How long `get()` waits for a master or replica to be there: a failover with room to spare. */
+const DEFAULT_HOLD_TIMEOUT = 10_000
+const DEFAULT_PING_INTERVAL = 1_000
+const DEFAULT_SENTINEL_PORT = 26_379
+
+/** Where a server is: `'host:port'`, `'[v6]:port'`, or the two apart. */
+export type Address = string | { readonly host: string; readonly port?: number | undefined }
+
+/** Options of the connections to all servers of one kind; where they lead is known otherwise. */
+export type NodeConnectionOptions = Omit<ConnectionOptions, 'host' | 'port' | 'path' | 'signal' | 'onPush'>
+
+export interface SentinelOptions {
+  /** The name under which the sentinels know the master. */
+  readonly name: string
+  /** Sentinels to begin with; the others are found through them. Kept for ever. Default port 26379. */
+  readonly sentinels: readonly Address[]
+  /** Options of each server's pool, without `dial`. */
+  readonly pool?: Omit<PoolOptions<Connection>, 'dial'> | undefined
+  /** Options of the connections to masters and replicas: credentials, TLS, database, timeouts. */
+  readonly connection?: NodeConnectionOptions | undefined
+  /** Options of the connections to sentinels, which have credentials and TLS of their own. */
+  readonly sentinelConnection?: NodeConnectionOptions | undefined
+  /** Where `replica.get()` and reads may go. @default 'prefer-replica' */
+  readonly readFrom?: ReadFrom | undefined
+  /** Milliseconds one sentinel is waited for. @default 300 */
+  readonly answerTimeout?: number | undefined
+  /** Milliseconds between two questions to the sentinels when nothing happens. @default 10000 */
+  readonly pollInterval?: number | undefined
+  /** Milliseconds that `get()` waits for a master (or replica) while there is none; 0 = no limit. @default 10000 */
+  readonly holdTimeout?: number | undefined
+  /** Milliseconds of silence after which an idle shared connection is asked whether it is there; 0 = never. @default 1000 */
+  readonly pingInterval?: number | undefined
+  /** Commands, and bytes of them, that may wait while there is no master. @default 1048576 and 268435456 */
+  readonly maxHeld?: number | undefined
+  readonly maxHeldBytes?: number | undefined
+}
+
+export interface ResolvedSentinelOptions {
+  readonly name: string
+  readonly sentinels: readonly string[]
+  readonly pool: Omit<PoolOptions<Connection>, 'dial'>
+  readonly connection: NodeConnectionOptions & { readonly commandTimeout: number }
+  readonly sentinelConnection: NodeConnectionOptions
+  readonly readFrom: ReadFrom
+  readonly answerTimeout: number
+  readonly pollInterval: number
+  readonly holdTimeout: number
+  readonly pingInterval: number
+  readonly maxHeld: number
+  readonly maxHeldBytes: number
+}
+
+const KNOWN = new Set<string>([
+  'name',
+  'sentinels',
+  'pool',
+  'connection',
+  'sentinelConnection',
+  'readFrom',
+  'answerTimeout',
+  'pollInterval',
+  'holdTimeout',
+  'pingInterval',
+  'maxHeld',
+  'maxHeldBytes',
+] satisfies (keyof SentinelOptions)[])
+
+/**
+ * Checks and completes; the result is frozen.
+ *
+ * @throws {TypeError} {RangeError} naming the option, its value and what was expected
+ */
+export function resolveSentinelOptions(options: SentinelOptions): ResolvedSentinelOptions {
+  if (options === null || typeof options !== 'object')
+    throw new TypeError('sentinel options must be an object')
+  for (const name of Object.keys(options)) {
+    if (!KNOWN.has(name)) throw new TypeError(`unknown sentinel option '${name}'`)
+  }
+  const { name, sentinels, readFrom = 'prefer-replica' } = options
+  if (typeof name !== 'string' || !/^[A-Za-z0-9._-]+$/.test(name)) {
+    throw new TypeError(
+      `option name must be the master's name (letters, digits, . _ -), got ${JSON.stringify(name)}`,
+    )
+  }
+  if (!Array.isArray(sentinels) || sentinels.length === 0) {
+    throw new TypeError('option sentinels must be a list of at least one address')
+  }
+  checkReadFrom(readFrom)
+  const connection = { ...options.connection }
+  const pool = { ...options.pool }
+  // both are checked whole, as if for a server, so that a wrong option is told here and not at the first dial
+  const resolved = resolveConnectionOptions(connection)
+  resolveConnectionOptions({ ...options.sentinelConnection })
+  resolvePoolOptions({ ...pool, dial: () => Promise.reject(new Error('never dialed')) })
+  return Object.freeze({
+    name,
+    sentinels: Object.freeze(sentinels.map((address) => normalizeAddress(address, DEFAULT_SENTINEL_PORT))),
+    pool: Object.freeze(pool),
+    connection: Object.freeze({ ...connection, commandTimeout: resolved.commandTimeout }),
+    sentinelConnection: Object.freeze({ ...options.sentinelConnection }),
+    readFrom,
+    answerTimeout: within('answerTimeout', options.answerTimeout, DEFAULT_ANSWER_TIMEOUT, 1),
+    pollInterval: within('pollInterval', options.pollInterval, DEFAULT_POLL_INTERVAL, 10),
+    holdTimeout: within('holdTimeout', options.holdTimeout, DEFAULT_HOLD_TIMEOUT, 0),
+    pingInterval: within('pingInterval', options.pingInterval, DEFAULT_PING_INTERVAL, 0),
+    maxHeld: within('maxHeld', options.maxHeld, DEFAULT_MAX_HELD, 1),
+    maxHeldBytes: within('maxHeldBytes', options.maxHeldBytes, DEFAULT_MAX_HELD_BYTES, 1),
+  })
+}
+
+/** @throws {TypeError} */
+export function normalizeAddress(address: Address, defaultPort: number): string {
+  const { host, port } = typeof address === 'string' ? split(address, defaultPort) : (address ?? {})
+  const joined = typeof host === 'string' ? joinAddress(host.trim(), String(port ?? defaultPort)) : undefined
+  const number = joined === undefined ? 0 : splitAddress(joined).port
+  if (joined === undefined || number < 1 || number > 65_535) {
+    throw new TypeError(`an address must be 'host:port' or { host, port }, got ${JSON.stringify(address)}`)
+  }
+  return joined
+}
+
+function split(address: string, defaultPort: number): { host: string; port: number } {
+  if (/^\[.*\]$/.test(address) || !address.includes(':'))
+    return { host: address.replace(/^\[|\]$/g, ''), port: defaultPort }
+  return splitAddress(address)
+}
+
+function within(name: string, value: unknown, byDefault: number, min: number): number {
+  if (value === undefined) return byDefault
+  if (typeof value !== 'number') throw new TypeError(`option ${name} must be a number, got ${typeof value}`)
+  if (!(value >= min && value <= 2 ** 31 - 1)) {
+    throw new RangeError(`option ${name} must be from ${min} to ${2 ** 31 - 1}, got ${value}`)
+  }
+  return value
+}

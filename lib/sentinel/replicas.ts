@@ -1,0 +1,156 @@
+// The replicas that can be read from. Each is an endpoint that stays open across refreshes; whether it is
+// healthy is decided by what the sentinels say of it and by what it says itself (ROLE), and taken back at the
+// first sign of trouble. Which one serves a read: the one with the least under way.
+
+import type { Endpoint } from '../endpoint/index.ts'
+import { addressOf, type Fields, type Role, roleOf } from './replies.ts'
+import type { ReplicaState } from './topology.ts'
+
+/** Flags of `SENTINEL REPLICAS` that rule a replica out. */
+const BAD_FLAGS = ['s_down', 'o_down', 'disconnected']
+
+/** What a replica is held against. */
+export interface MasterView {
+  readonly address: string
+  /** Whether it answers us. While it does not, a replica that had all its data may have lost its link to it. */
+  readonly isUp: boolean
+}
+
+interface Replica {
+  readonly endpoint: Endpoint
+  /** Whether it has ever been seen in step with its master. */
+  wasInStep: boolean
+  healthy: boolean
+  reason: string | undefined
+}
+
+export class Replicas {
+  readonly #open: (address: string) => Endpoint
+  readonly #replicas = new Map<string, Replica>()
+  /** Where the search for the least loaded begins, so that equals take turns. */
+  #turn = 0
+
+  /** @param open makes the endpoint of a replica */
+  constructor(open: (address: string) => Endpoint) {
+    this.#open = open
+  }
+
+  get states(): ReplicaState[] {
+    return [...this.#replicas].map(([address, { healthy, reason }]) => ({ address, healthy, reason }))
+  }
+
+  get endpoints(): Endpoint[] {
+    return [...this.#replicas.values()].map(({ endpoint }) => endpoint)
+  }
+
+  /** Whether all that are there are healthy. */
+  get isWell(): boolean {
+    return [...this.#replicas.values()].every(({ healthy }) => healthy)
+  }
+
+  /** The healthy replica with the least under way. */
+  pick(): Endpoint | undefined {
+    const healthy = [...this.#replicas.values()].filter((replica) => replica.healthy)
+    if (healthy.length === 0) return undefined
+    this.#turn = (this.#turn + 1) % healthy.length
+    let best: Endpoint | undefined
+    for (let i = 0; i < healthy.length; i += 1) {
+      const { endpoint } = healthy[(this.#turn + i) % healthy.length] as Replica
+      if (best === undefined || endpoint.load < best.load) best = endpoint
+    }
+    return best
+  }
+
+  /** No read goes there until it has been found well again. Tells whether that is news. */
+  doubt(endpoint: Endpoint, reason: string): boolean {
+    const replica = this.#replicas.get(endpoint.address)
+    if (replica?.endpoint !== endpoint || !replica.healthy) return false
+    replica.healthy = false
+    replica.reason = reason
+    return true
+  }
+
+  /** Takes one out, as when it is promoted: its reads end here and go elsewhere. */
+  remove(address: string, error: Error): void {
+    this.#replicas.get(address)?.endpoint.fence(error)
+    this.#replicas.delete(address)
+  }
+
+  /** All out. */
+  clear(end: (endpoint: Endpoint) => void): void {
+    for (const { endpoint } of this.#replicas.values()) end(endpoint)
+    this.#replicas.clear()
+  }
+
+  /**
+   * Takes over what the sentinels list, and looks at each that is not ruled out.
+   *
+   * @param master whom a replica must follow
+   * @param withinMs the bound for one replica's ROLE
+   */
+  async refresh(listed: readonly Fields[], master: MasterView, withinMs: number): Promise<void> {
+    const addresses = new Set<string>()
+    const checks: Promise<void>[] = []
+    for (const fields of listed) {
+      const address = addressOf(fields)
+      if (address === undefined || address === master.address || fields.get('replica-announced') === '0')
+        continue
+      addresses.add(address)
+      const replica = this.#add(address)
+      const flags = (fields.get('flags') ?? '').split(',')
+      const bad = BAD_FLAGS.find((flag) => flags.includes(flag))
+      if (bad === undefined) checks.push(check(replica, master, withinMs))
+      else settle(replica, bad)
+    }
+    for (const [address, { endpoint }] of this.#replicas) {
+      if (addresses.has(address)) continue
+      this.#replicas.delete(address)
+      void endpoint.close()
+    }
+    await Promise.all(checks)
+  }
+
+  #add(address: string): Replica {
+    const known = this.#replicas.get(address)
+    if (known !== undefined) return known
+    const replica: Replica = {
+      endpoint: this.#open(address),
+      wasInStep: false,
+      healthy: false,
+      reason: 'not looked at yet',
+    }
+    this.#replicas.set(address, replica)
+    return replica
+  }
+}
+
+async function check(replica: Replica, master: MasterView, withinMs: number): Promise<void> {
+  try {
+    settle(
+      replica,
+      fault(roleOf(await replica.endpoint.execute(['ROLE'], { timeout: withinMs })), replica, master),
+    )
+  } catch (error) {
+    settle(replica, (error as Error).message)
+  }
+}
+
+/**
+ * A replica is well when it says that it is one, of this master, and that the link to it is up. While the master
+ * is away, one that was in step is well without the link: nothing is written that it could miss. So is the one
+ * that has been promoted already and not been announced.
+ */
+function fault(role: Role, replica: Replica, master: MasterView): string | undefined {
+  const mayBeAlone = replica.wasInStep && !master.isUp
+  if (role.kind === 'other') return `says it is ${role.name}`
+  if (role.kind === 'master') return mayBeAlone ? undefined : 'says it is a master'
+  if (role.master !== master.address) return `follows ${role.master}`
+  replica.wasInStep ||= role.link === 'connected'
+  if (role.link === 'connected' || (mayBeAlone && role.link.startsWith('connect'))) return undefined
+  return `its link is ${role.link}`
+}
+
+function settle(replica: Replica, reason: string | undefined): void {
+  replica.healthy = reason === undefined
+  replica.reason = reason
+}

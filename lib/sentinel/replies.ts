@@ -1,0 +1,91 @@
+// What sentinels and servers say, from the wire's shapes to ours. RESP3 has maps where RESP2 has flat arrays
+// of names and values; both are read.
+//
+// Sources: https://redis.io/docs/latest/operate/oss_and_stack/management/sentinel/, …/commands/role/, and the
+// events as sentinel.c publishes them (the manual leaves the sign out of some names).
+
+import type { Reply } from '../resp/index.ts'
+
+/** The fields of one master, replica or sentinel. */
+export type Fields = ReadonlyMap<string, string>
+
+/** `SENTINEL MASTER` and the elements of `SENTINEL REPLICAS|SENTINELS`: name, value, name, value, … */
+export function fieldsOf(reply: Reply): Fields {
+  const fields = new Map<string, string>()
+  if (reply instanceof Map) {
+    for (const [name, value] of reply) fields.set(String(name), String(value))
+  } else if (Array.isArray(reply)) {
+    for (let i = 0; i + 1 < reply.length; i += 2) fields.set(String(reply[i]), String(reply[i + 1]))
+  }
+  return fields
+}
+
+/** `SENTINEL REPLICAS|SENTINELS`: an array of the above. */
+export function fieldsOfEach(reply: Reply): Fields[] {
+  return Array.isArray(reply) ? reply.map(fieldsOf) : []
+}
+
+/** `host:port` of the fields `ip` and `port`, as the library writes addresses; `undefined` if one is missing. */
+export function addressOf(fields: Fields): string | undefined {
+  return joinAddress(fields.get('ip'), fields.get('port'))
+}
+
+/** `SENTINEL GET-MASTER-ADDR-BY-NAME`: host, port; null for a name that the sentinel does not know. */
+export function addressOfPair(reply: Reply): string | undefined {
+  return Array.isArray(reply) ? joinAddress(text(reply[0]), text(reply[1])) : undefined
+}
+
+/**
+ * What `ROLE` answers:
+ *
+ *   ["master", offset, [[host, port, offset], …]]
+ *   ["slave", host, port, "connect"|"connecting"|"sync"|"connected"|…, offset]
+ *   ["sentinel", [name, …]]
+ */
+export type Role =
+  | { readonly kind: 'master' }
+  | { readonly kind: 'slave'; readonly master: string | undefined; readonly link: string }
+  | { readonly kind: 'other'; readonly name: string }
+
+export function roleOf(reply: Reply): Role {
+  const [kind, host, port, link] = Array.isArray(reply) ? reply : []
+  if (kind === 'master') return { kind }
+  if (kind === 'slave') return { kind, master: joinAddress(text(host), text(port)), link: String(link) }
+  return { kind: 'other', name: String(kind) }
+}
+
+/**
+ * The address that an event calls the new master, if it is `+switch-master` and about this name:
+ *
+ *   name old-host old-port new-host new-port
+ */
+export function switchedTo(channel: string, payload: string, name: string): string | undefined {
+  if (channel !== '+switch-master') return undefined
+  const [subject, , , host, port] = payload.split(' ')
+  return subject === name ? joinAddress(host, port) : undefined
+}
+
+/**
+ * Whether an event is about the master of this name, its replicas or its sentinels:
+ *
+ *   "master" name host port …   |   type name host port "@" master-name host port …   |   +switch-master (above)
+ */
+export function isAbout(channel: string, payload: string, name: string): boolean {
+  const words = payload.split(' ')
+  if (channel === '+switch-master') return words[0] === name
+  return words[0] === 'master' ? words[1] === name : words[4] === '@' && words[5] === name
+}
+
+export function joinAddress(host: string | undefined, port: string | undefined): string | undefined {
+  if (host === undefined || host === '' || port === undefined || !/^\d+$/.test(port)) return undefined
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}
+
+export function splitAddress(address: string): { readonly host: string; readonly port: number } {
+  const at = address.lastIndexOf(':')
+  return { host: address.slice(0, at).replace(/^\[|\]$/g, ''), port: Number(address.slice(at + 1)) }
+}
+
+function text(value: Reply | undefined): string | undefined {
+  return typeof value === 'string' || typeof value === 'number' ? String(value) : undefined
+}

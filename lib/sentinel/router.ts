@@ -1,0 +1,405 @@
+// Keeps the knowledge who is master and who are the replicas, and holds an endpoint open to each.
+//
+//            ┌────────────── asks when told to, when a timer says so, never twice at a time ──────────────┐
+//   idle ──start()──► resolving ──master verified──► steady ──event, trouble──► (holding) ──► resolving ──┘
+//                                                       └──────── close(), destroy() ────────► closed
+//
+// Events, lost connections and refusals are hints: each starts a resolve, which asks all sentinels, believes the
+// highest epoch and verifies by ROLE. While a hint makes it likely that the master has been replaced, commands
+// to it are held. A confirmed change swaps the endpoints and fences the old ones at once: their server may go on
+// acknowledging writes for ten seconds that will be lost.
+
+import type { Connection } from '../connection/index.ts'
+import {
+  Endpoint,
+  type EndpointStats,
+  HoldQueue,
+  type HoldRequest,
+  type ReadFrom,
+  type Route,
+  refusalOf,
+} from '../endpoint/index.ts'
+import { ConnectionError, PoolError, type RespoolError, SentinelError } from '../errors.ts'
+import { discover, type Verdict } from './discovery.ts'
+import type { ResolvedSentinelOptions } from './options.ts'
+import { Replicas } from './replicas.ts'
+import { addressOf, type Fields, isAbout, type Role, roleOf, splitAddress, switchedTo } from './replies.ts'
+import { SentinelLink } from './sentinel-link.ts'
+import { freezeTopology, type Topology } from './topology.ts'
+
+/** Until the next question: while there is no master or one is suspected; while something else is wrong. */
+const URGENT_MS = 100
+const UNWELL_MS = 1_000
+/** A new master is dialed and asked for its role within this, else it is asked again whether it is the one. */
+const VERIFY_MS = 1_000
+/** A master that has owed us an answer for this long counts as away: far above any round trip. */
+const SILENT_MS = 500
+/** An event that announces a new master, and that nobody confirms, holds writes no longer than this. */
+const HOLD_ON_EVENT_MS = 1_000
+
+export interface SwitchEvent {
+  /** Addresses of the master before and from now on. */
+  readonly from: string
+  readonly to: string
+  readonly epoch: number
+  readonly generation: number
+}
+
+export interface RouterEvents {
+  readonly onSwitch: (event: SwitchEvent) => void
+  readonly onTopology: (topology: Topology) => void
+}
+
+/** Why commands to the master are held although one is known. */
+interface Suspicion {
+  /** When it ends without proof. */
+  readonly until: number
+  /** The sentinel that announced another master: it has to be heard before the suspicion is dropped. */
+  readonly accuser: string | undefined
+}
+
+export class SentinelRouter implements Route {
+  readonly #options: ResolvedSentinelOptions
+  readonly #events: RouterEvents
+  readonly #links = new Map<string, SentinelLink>()
+  readonly #replicas: Replicas
+  readonly #held: HoldQueue
+  #state: 'idle' | 'running' | 'closed' = 'idle'
+  #master: Endpoint | undefined
+  #epoch = 0
+  #generation = 0
+  #suspicion: Suspicion | undefined
+  #trouble: RespoolError | undefined
+  /** Set while a majority of the sentinels says that there is no master of this name, and there never was. */
+  #misnamed: RespoolError | undefined
+  #topology: Topology
+  #isResolving = false
+  #mustResolveAgain = false
+  #refreshing: Promise<void> | undefined
+  /** What the sentinels said of the replicas last. */
+  #listed: readonly Fields[] = []
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(options: ResolvedSentinelOptions, events: RouterEvents) {
+    this.#options = options
+    this.#events = events
+    this.#replicas = new Replicas((address) => this.#openReplica(address))
+    this.#held = new HoldQueue(`server for '${options.name}'`, options, () => this.#trouble)
+    this.#topology = this.#snapshot()
+  }
+
+  get topology(): Topology {
+    return this.#topology
+  }
+
+  get isClosed(): boolean {
+    return this.#state === 'closed'
+  }
+
+  pick(target: 'write' | ReadFrom): Endpoint | undefined {
+    this.start()
+    const master = this.#suspicion === undefined ? this.#master : undefined
+    switch (target) {
+      case 'write':
+      case 'master':
+        return master
+      case 'prefer-master':
+        return master?.isConnected ? master : (this.#replicas.pick() ?? master)
+      case 'replica':
+        return this.#replicas.pick()
+      case 'prefer-replica':
+        return this.#replicas.pick() ?? master
+    }
+  }
+
+  hold(request: HoldRequest): Promise<void> {
+    if (this.#state === 'closed') return Promise.reject(closedError())
+    if (this.#misnamed !== undefined) return Promise.reject(this.#misnamed)
+    return this.#held.wait(request)
+  }
+
+  report(endpoint: Endpoint, error: Error): void {
+    if (this.#state === 'closed') return
+    if (endpoint === this.#master) {
+      if (refusalOf(error) === 'wrong-role')
+        this.#suspect({ until: Number.POSITIVE_INFINITY, accuser: undefined })
+      this.#resolveSoon()
+    } else if (this.#replicas.doubt(endpoint, error.message)) {
+      this.#publish()
+      this.#resolveSoon()
+    }
+  }
+
+  stats(): { readonly master: EndpointStats | undefined; readonly replicas: readonly EndpointStats[] } {
+    return Object.freeze({
+      master: this.#master?.stats(),
+      replicas: Object.freeze(this.#replicas.endpoints.map((endpoint) => endpoint.stats())),
+    })
+  }
+
+  /** Begins to look for the master, if that has not begun. */
+  start(): void {
+    if (this.#state !== 'idle') return
+    this.#state = 'running'
+    for (const address of this.#options.sentinels) this.#watch(address)
+    this.#resolveSoon()
+  }
+
+  async close(): Promise<void> {
+    this.#stop()
+    const endpoints = [this.#master, ...this.#replicas.endpoints]
+    await Promise.all(endpoints.map((endpoint) => endpoint?.close()))
+  }
+
+  destroy(error: Error): void {
+    this.#stop()
+    this.#master?.fence(error)
+    this.#replicas.clear((endpoint) => endpoint.fence(error))
+  }
+
+  #stop(): void {
+    this.#state = 'closed'
+    clearTimeout(this.#timer)
+    this.#held.fail(closedError())
+    for (const link of this.#links.values()) link.close(closedError())
+  }
+
+  /** Asks as soon as the question that is under way has been answered, else now. */
+  #resolveSoon(): void {
+    if (this.#state !== 'running') return
+    if (this.#isResolving) {
+      this.#mustResolveAgain = true
+      return
+    }
+    this.#isResolving = true
+    clearTimeout(this.#timer)
+    void this.#resolve().finally(() => {
+      this.#isResolving = false
+      if (this.#state !== 'running') return
+      if (this.#mustResolveAgain) {
+        this.#mustResolveAgain = false
+        this.#resolveSoon()
+      } else {
+        this.#timer = setTimeout(() => this.#resolveSoon(), this.#pauseMs()).unref()
+      }
+    })
+  }
+
+  /** How long what we know is good for, if no event comes. */
+  #pauseMs(): number {
+    if (this.#master === undefined || this.#suspicion !== undefined) return URGENT_MS
+    if (this.#trouble !== undefined || !this.#master.isConnected || !this.#replicas.isWell) return UNWELL_MS
+    return this.#options.pollInterval * (0.9 + Math.random() * 0.2)
+  }
+
+  async #resolve(): Promise<void> {
+    const { name, answerTimeout } = this.#options
+    const belief = this.#master && { master: this.#master.address, epoch: this.#epoch }
+    const verdict = await discover([...this.#links.values()], name, belief, answerTimeout)
+    if (this.#state !== 'running') return
+    this.#misnamed = undefined
+    if (verdict.kind === 'master') {
+      this.#addSentinels(verdict.answer.sentinels)
+      this.#listed = verdict.answer.replicas
+      await this.#accept(verdict)
+      if (this.isClosed) return
+    } else if (verdict.kind !== 'stale') {
+      this.#trouble = verdict.error
+      // a name that nobody knows will not come by waiting; the last topology keeps serving, though
+      if (verdict.kind === 'unknown' && verdict.isConclusive && this.#master === undefined) {
+        this.#misnamed = verdict.error
+        this.#held.fail(verdict.error)
+      }
+    }
+    if (this.#suspicion !== undefined && performance.now() >= this.#suspicion.until)
+      this.#suspicion = undefined
+    this.#refreshReplicas()
+    this.#publish()
+    this.#held.release() // each looks again
+  }
+
+  async #accept(verdict: Verdict & { kind: 'master' }): Promise<void> {
+    const { answer, master, answered } = verdict
+    if (master !== this.#master?.address) {
+      // the old one has been replaced, whatever becomes of the new one: nothing is sent there any more
+      this.#suspect({ until: Number.POSITIVE_INFINITY, accuser: undefined })
+      await this.#switchTo(master, answer.epoch)
+      return
+    }
+    this.#trouble = undefined
+    this.#epoch = answer.epoch
+    if (this.#suspicion === undefined) return
+    const { accuser } = this.#suspicion
+    if (accuser !== undefined && !answered.includes(accuser)) return
+    if (await this.#isStillMaster()) this.#suspicion = undefined
+  }
+
+  async #isStillMaster(): Promise<boolean> {
+    try {
+      const role = await this.#master?.execute(['ROLE'], { timeout: this.#options.answerTimeout })
+      return roleOf(role ?? null).kind === 'master'
+    } catch {
+      return false // the reason shows where commands fail; here it only means: ask again
+    }
+  }
+
+  async #switchTo(address: string, epoch: number): Promise<void> {
+    const next = this.#openMaster(address)
+    try {
+      await within(VERIFY_MS, next.connect(), `no answer within ${VERIFY_MS} ms`)
+    } catch (error) {
+      const message = `the sentinels name ${address} as the master, but: ${(error as Error).message}`
+      this.#trouble = new SentinelError('MASTER_UNVERIFIED', message, { cause: error })
+      next.fence(this.#trouble)
+      return
+    }
+    if (this.isClosed) {
+      next.fence(closedError())
+      return
+    }
+    const old = this.#master
+    this.#master = next
+    this.#epoch = epoch
+    this.#generation += 1
+    this.#suspicion = undefined
+    this.#trouble = undefined
+    this.#replicas.remove(address, fencedError(address, 'was promoted and is the master now'))
+    if (old === undefined) return
+    old.fence(fencedError(old.address, `is no longer the master, ${address} is (epoch ${epoch})`))
+    const generation = this.#generation
+    this.#later(() => this.#events.onSwitch({ from: old.address, to: address, epoch, generation }))
+  }
+
+  /** Looks at the replicas beside everything else: one that hangs must not delay the next question. */
+  #refreshReplicas(): void {
+    const master = this.#master
+    if (master === undefined || this.#refreshing !== undefined) return
+    const isUp = this.#suspicion === undefined && master.isConnected && master.silence < SILENT_MS
+    const view = { address: master.address, isUp }
+    this.#refreshing = this.#replicas.refresh(this.#listed, view, this.#options.answerTimeout).finally(() => {
+      this.#refreshing = undefined
+      if (this.isClosed) return
+      if (this.#master !== master) this.#refreshReplicas()
+      this.#publish()
+      this.#held.release()
+    })
+  }
+
+  #suspect(suspicion: Suspicion): void {
+    if (this.#suspicion !== undefined && this.#suspicion.until >= suspicion.until) return
+    this.#suspicion = suspicion
+    this.#publish()
+  }
+
+  #onEvent(link: SentinelLink, channel: string, payload: string): void {
+    const { name } = this.#options
+    if (this.#state !== 'running' || !isAbout(channel, payload, name)) return
+    const announced = switchedTo(channel, payload, name)
+    if (announced !== undefined && announced !== this.#master?.address) {
+      this.#suspect({ until: performance.now() + HOLD_ON_EVENT_MS, accuser: link.address })
+    }
+    this.#resolveSoon()
+  }
+
+  #watch(address: string): void {
+    if (this.#links.has(address)) return
+    const { sentinelConnection, answerTimeout } = this.#options
+    const link = new SentinelLink(address, sentinelConnection, answerTimeout, {
+      onEvent: (from, channel, payload) => this.#onEvent(from, channel, payload),
+      onChange: () => this.#resolveSoon(),
+    })
+    this.#links.set(address, link)
+    link.start()
+  }
+
+  #addSentinels(listed: readonly Fields[]): void {
+    for (const fields of listed) {
+      const address = addressOf(fields)
+      if (address !== undefined) this.#watch(address)
+    }
+  }
+
+  #openMaster(address: string): Endpoint {
+    const verify = (connection: Connection) => verifyRole(connection, ['master'])
+    const endpoint: Endpoint = this.#open(address, verify, () => {
+      if (endpoint === this.#master) this.#resolveSoon()
+    })
+    return endpoint
+  }
+
+  #openReplica(address: string): Endpoint {
+    // a master, too: the one that has just been promoted; whether it is read from is decided in replicas.ts
+    const verify = (connection: Connection) => verifyRole(connection, ['slave', 'master'])
+    const endpoint: Endpoint = this.#open(address, verify, (error) => this.report(endpoint, error))
+    return endpoint
+  }
+
+  #open(
+    address: string,
+    verify: (connection: Connection) => Promise<void>,
+    onTrouble: (error: Error) => void,
+  ): Endpoint {
+    const { connection, pool, pingInterval, maxHeld, maxHeldBytes } = this.#options
+    return new Endpoint(address, {
+      connection: { ...connection, ...splitAddress(address) },
+      pool,
+      pingInterval,
+      maxHeld,
+      maxHeldBytes,
+      verify,
+      onTrouble,
+    })
+  }
+
+  #publish(): void {
+    const topology = this.#snapshot()
+    if (JSON.stringify(topology) === JSON.stringify(this.#topology)) return
+    this.#topology = topology
+    this.#later(() => this.#events.onTopology(topology))
+  }
+
+  #snapshot(): Topology {
+    return freezeTopology({
+      generation: this.#generation,
+      epoch: this.#epoch,
+      master: this.#master?.address,
+      replicas: this.#replicas.states,
+      sentinels: [...this.#links.values()].map(({ address, isConnected }) => ({
+        address,
+        connected: isConnected,
+      })),
+      holding: this.#master === undefined || this.#suspicion !== undefined,
+      ...(this.#trouble === undefined ? {} : { trouble: this.#trouble.message }),
+    })
+  }
+
+  /** Listeners are the user's: they run outside of ours, and what they throw is theirs. */
+  #later(tell: () => void): void {
+    process.nextTick(tell)
+  }
+}
+
+/** A connection is used only after its server has said that it is what it is taken for. */
+async function verifyRole(connection: Connection, expected: readonly Role['kind'][]): Promise<void> {
+  const { address } = connection
+  const role = roleOf(await connection.execute(['ROLE']))
+  if (expected.includes(role.kind)) return
+  const said = role.kind === 'other' ? `'${role.name}'` : role.kind
+  const message = `${address} says its role is ${said}, not ${expected.join(' or ')}`
+  throw new ConnectionError('HANDSHAKE_FAILED', message, { address, phase: 'handshake' })
+}
+
+function within<T>(ms: number, promise: Promise<T>, message: string): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(message)), ms)
+    promise.then(resolve, reject).finally(() => clearTimeout(timer))
+  })
+}
+
+function fencedError(address: string, message: string): ConnectionError {
+  return new ConnectionError('FENCED', `${address} ${message}`, { address, phase: 'ready' })
+}
+
+function closedError(): PoolError {
+  return new PoolError('CLIENT_CLOSED', 'the client was closed')
+}
