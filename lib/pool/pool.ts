@@ -4,11 +4,9 @@
 //                │            └─ none ─► dial ─────────────────►             └─ dead, dirty, one too many: gone
 //                └─ none and `wait`: queue, until one is vacated
 //
-// Where what is: connections in stock.ts, places and the queue for them in places.ts, calls of get() that have no
-// lease yet in borrower.ts. This file is what happens to a borrower, and the end of the pool.
-//
-// User code runs in three places: dial, testOnBorrow, and the listeners of a signal. The accounts are settled before
-// it, and whatever it throws, connection and place go where they belong.
+// Connections are in stock.ts, places and the queue for them in places.ts, calls of get() that have no lease yet in
+// borrower.ts. User code runs in three places: dial, testOnBorrow, and the listeners of a signal. The accounts are
+// settled before it, and whatever it throws, connection and place go where they belong.
 
 import type { Connection } from '../connection/index.ts'
 import { AbortError, PoolError } from '../errors.ts'
@@ -297,7 +295,6 @@ export class Pool<T extends PooledConnection = Connection> {
   }
 
   #closedError(): PoolError {
-    const details = this.#reason === undefined ? {} : { cause: this.#reason }
-    return new PoolError('POOL_CLOSED', 'the pool was closed', details)
+    return new PoolError('POOL_CLOSED', 'the pool was closed', this.#reason && { cause: this.#reason })
   }
 }

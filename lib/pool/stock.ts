@@ -5,8 +5,8 @@
 //
 //     active = idle + out + dialing
 //
-// `out` is lent, being cleaned or being tested. What leaves is no longer active: the place that it had is free at
-// once, and the server sees its end before the first byte of its successor.
+// `out` is lent, being cleaned or being tested. What leaves has nothing pending and is no longer active: there is
+// nothing left of it to wait for.
 
 import { Farewells } from './farewells.ts'
 import { createMember, IdleList, type Member } from './idle-list.ts'
