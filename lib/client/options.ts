@@ -32,7 +32,10 @@ const DEFAULT_POOL = Object.freeze({ maxIdle: 10, maxActive: 100, wait: true, id
 
 /** The Sentinel part of {@link ClientOptions}. */
 export interface ClientSentinelOptions
-  extends Pick<SentinelOptions, 'name' | 'sentinelConnection' | 'answerTimeout' | 'pollInterval'> {
+  extends Pick<
+    SentinelOptions,
+    'name' | 'sentinelConnection' | 'answerTimeout' | 'pollInterval' | 'onFailover' | 'adoptEarly'
+  > {
   readonly sentinels: readonly Address[]
 }
 

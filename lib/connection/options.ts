@@ -118,7 +118,9 @@ export function resolveConnectionOptions(
     throw new TypeError('option signal must be an AbortSignal')
   }
   if (given.tls === null || !['undefined', 'boolean', 'object', 'function'].includes(typeof given.tls)) {
-    throw new TypeError(`option tls must be a boolean, an object or a function, got ${given.tls === null ? 'null' : typeof given.tls}`)
+    throw new TypeError(
+      `option tls must be a boolean, an object or a function, got ${given.tls === null ? 'null' : typeof given.tls}`,
+    )
   }
   if (given.protocol !== undefined && given.protocol !== 2 && given.protocol !== 3) {
     throw new RangeError(`option protocol must be 2 or 3, got ${String(given.protocol)}`)

@@ -14,6 +14,8 @@ const GRACE_MS = 100
 export interface Belief {
   readonly master: string
   readonly epoch: number
+  /** Adopted on its own word, before the sentinels agreed: what they all still say is not news. */
+  readonly isProvisional: boolean
 }
 
 export type Verdict =
@@ -88,7 +90,7 @@ export function believed(
   )
   const [best] = inOrder
   if (belief === undefined || best === undefined || best.epoch >= belief.epoch) return best
-  return votes(best) > sentinelCount / 2 ? best : 'stale'
+  return votes(best) > sentinelCount / 2 && !belief.isProvisional ? best : 'stale'
 }
 
 /** The answers that came by the time there is enough to act on. */

@@ -41,6 +41,17 @@ export interface SentinelOptions {
   readonly holdTimeout?: number | undefined
   /** Milliseconds of silence after which an idle shared connection is asked whether it is there; 0 = never. @default 1000 */
   readonly pingInterval?: number | undefined
+  /**
+   * What happens to writes from a leader's `+try-failover` to the end of the failover: `'hold'` them, within their
+   * deadlines, or let them `'flow'` to the old master, where what is written after the promotion is lost.
+   * @default 'hold'
+   */
+  readonly onFailover?: 'hold' | 'flow' | undefined
+  /**
+   * Whether the replica that a failover's leader has selected is taken for the master as soon as it says that it
+   * is one, about a second before the sentinels announce it. @default true
+   */
+  readonly adoptEarly?: boolean | undefined
   /** Commands, and bytes of them, that may wait while there is no master. @default 1048576 and 268435456 */
   readonly maxHeld?: number | undefined
   readonly maxHeldBytes?: number | undefined
@@ -57,6 +68,8 @@ export interface ResolvedSentinelOptions {
   readonly pollInterval: number
   readonly holdTimeout: number
   readonly pingInterval: number
+  readonly onFailover: 'hold' | 'flow'
+  readonly adoptEarly: boolean
   readonly maxHeld: number
   readonly maxHeldBytes: number
 }
@@ -72,6 +85,8 @@ const KNOWN = new Set<string>([
   'pollInterval',
   'holdTimeout',
   'pingInterval',
+  'onFailover',
+  'adoptEarly',
   'maxHeld',
   'maxHeldBytes',
 ] satisfies (keyof SentinelOptions)[])
@@ -87,7 +102,7 @@ export function resolveSentinelOptions(options: SentinelOptions): ResolvedSentin
   for (const name of Object.keys(options)) {
     if (!KNOWN.has(name)) throw new TypeError(`unknown sentinel option '${name}'`)
   }
-  const { name, sentinels, readFrom = 'prefer-replica' } = options
+  const { name, sentinels, readFrom = 'prefer-replica', onFailover = 'hold', adoptEarly = true } = options
   if (typeof name !== 'string' || !/^[A-Za-z0-9._-]+$/.test(name)) {
     throw new TypeError(
       `option name must be the master's name (letters, digits, . _ -), got ${JSON.stringify(name)}`,
@@ -97,6 +112,12 @@ export function resolveSentinelOptions(options: SentinelOptions): ResolvedSentin
     throw new TypeError('option sentinels must be a list of at least one address')
   }
   checkReadFrom(readFrom)
+  if (onFailover !== 'hold' && onFailover !== 'flow') {
+    throw new RangeError(`option onFailover must be 'hold' or 'flow', got ${JSON.stringify(onFailover)}`)
+  }
+  if (typeof adoptEarly !== 'boolean') {
+    throw new TypeError(`option adoptEarly must be a boolean, got ${typeof adoptEarly}`)
+  }
   const connection = { ...options.connection }
   const pool = { ...options.pool }
   // both are checked whole, as if for a server, so that a wrong option is told here and not at the first dial
@@ -110,6 +131,8 @@ export function resolveSentinelOptions(options: SentinelOptions): ResolvedSentin
     connection: Object.freeze({ ...connection, commandTimeout: resolved.commandTimeout }),
     sentinelConnection: Object.freeze({ ...options.sentinelConnection }),
     readFrom,
+    onFailover,
+    adoptEarly,
     answerTimeout: within('answerTimeout', options.answerTimeout, DEFAULT_ANSWER_TIMEOUT, 1),
     pollInterval: within('pollInterval', options.pollInterval, DEFAULT_POLL_INTERVAL, 10),
     holdTimeout: within('holdTimeout', options.holdTimeout, DEFAULT_HOLD_TIMEOUT, 0),

@@ -48,6 +48,10 @@ export class Replicas {
     return [...this.#replicas.values()].every(({ healthy }) => healthy)
   }
 
+  has(address: string): boolean {
+    return this.#replicas.has(address)
+  }
+
   /** The healthy replica with the least under way. */
   pick(): Endpoint | undefined {
     const healthy = [...this.#replicas.values()].filter((replica) => replica.healthy)

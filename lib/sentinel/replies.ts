@@ -65,6 +65,12 @@ export function switchedTo(channel: string, payload: string, name: string): stri
   return subject === name ? joinAddress(host, port) : undefined
 }
 
+/** The replica that `+selected-slave` names: "slave" name host port "@" … */
+export function selectedReplica(payload: string): string | undefined {
+  const [type, , host, port] = payload.split(' ')
+  return type === 'slave' ? joinAddress(host, port) : undefined
+}
+
 /**
  * Whether an event is about the master of this name, its replicas or its sentinels:
  *

@@ -21,9 +21,11 @@ import {
 } from '../endpoint/index.ts'
 import { ConnectionError, PoolError, type RespoolError, SentinelError } from '../errors.ts'
 import { discover, type Verdict } from './discovery.ts'
+import { FailoverWatch } from './failover-watch.ts'
 import type { ResolvedSentinelOptions } from './options.ts'
 import { Replicas } from './replicas.ts'
-import { addressOf, type Fields, isAbout, type Role, roleOf, splitAddress, switchedTo } from './replies.ts'
+import { addressOf, type Fields, isAbout, splitAddress, switchedTo } from './replies.ts'
+import { saysMaster, verifyRole } from './role-check.ts'
 import { SentinelLink } from './sentinel-link.ts'
 import { freezeTopology, type Topology } from './topology.ts'
 
@@ -36,6 +38,8 @@ const VERIFY_MS = 1_000
 const SILENT_MS = 500
 /** An event that announces a new master, and that nobody confirms, holds writes no longer than this. */
 const HOLD_ON_EVENT_MS = 1_000
+/** A master adopted before its announcement is believed this long without it: a leader's INFO period and more. */
+const PROVISIONAL_MS = 10_000
 
 export interface SwitchEvent {
   /** Addresses of the master before and from now on. */
@@ -48,6 +52,14 @@ export interface SwitchEvent {
 export interface RouterEvents {
   readonly onSwitch: (event: SwitchEvent) => void
   readonly onTopology: (topology: Topology) => void
+}
+
+/** What a master that was adopted early rests on, until a sentinel confirms it. */
+interface Provision {
+  readonly leader: string
+  readonly until: number
+  /** The epoch to go back to when it comes to nothing. */
+  readonly lastEpoch: number
 }
 
 /** Why commands to the master are held although one is known. */
@@ -69,6 +81,8 @@ export class SentinelRouter implements Route {
   #epoch = 0
   #generation = 0
   #suspicion: Suspicion | undefined
+  #provision: Provision | undefined
+  readonly #failover: FailoverWatch
   #trouble: RespoolError | undefined
   /** Set while a majority of the sentinels says that there is no master of this name, and there never was. */
   #misnamed: RespoolError | undefined
@@ -85,6 +99,17 @@ export class SentinelRouter implements Route {
     this.#events = events
     this.#replicas = new Replicas((address) => this.#openReplica(address))
     this.#held = new HoldQueue(`server for '${options.name}'`, options, () => this.#trouble)
+    this.#failover = new FailoverWatch(
+      {
+        isReplica: (address) => this.#replicas.has(address),
+        open: (address) => this.#openMaster(address),
+        onWon: (endpoint, leader) => this.#adoptEarly(endpoint, leader),
+        onAborted: (leader) => {
+          if (this.#provision?.leader === leader) this.#revoke()
+        },
+      },
+      { adoptsEarly: options.adoptEarly },
+    )
     this.#topology = this.#snapshot()
   }
 
@@ -101,6 +126,7 @@ export class SentinelRouter implements Route {
     const master = this.#suspicion === undefined ? this.#master : undefined
     switch (target) {
       case 'write':
+        return this.#isHolding ? undefined : master
       case 'master':
         return master
       case 'prefer-master':
@@ -157,9 +183,14 @@ export class SentinelRouter implements Route {
     this.#replicas.clear((endpoint) => endpoint.fence(error))
   }
 
+  get #isHolding(): boolean {
+    return this.#suspicion !== undefined || (this.#options.onFailover === 'hold' && this.#failover.isOn)
+  }
+
   #stop(): void {
     this.#state = 'closed'
     clearTimeout(this.#timer)
+    this.#failover.end()
     this.#held.fail(closedError())
     for (const link of this.#links.values()) link.close(closedError())
   }
@@ -187,16 +218,20 @@ export class SentinelRouter implements Route {
 
   /** How long what we know is good for, if no event comes. */
   #pauseMs(): number {
-    if (this.#master === undefined || this.#suspicion !== undefined) return URGENT_MS
+    if (this.#master === undefined || this.#isHolding) return URGENT_MS
     if (this.#trouble !== undefined || !this.#master.isConnected || !this.#replicas.isWell) return UNWELL_MS
     return this.#options.pollInterval * (0.9 + Math.random() * 0.2)
   }
 
   async #resolve(): Promise<void> {
     const { name, answerTimeout } = this.#options
-    const belief = this.#master && { master: this.#master.address, epoch: this.#epoch }
+    if (this.#provision !== undefined && performance.now() >= this.#provision.until) this.#revoke()
+    const isProvisional = this.#provision !== undefined
+    const belief = this.#master && { master: this.#master.address, epoch: this.#epoch, isProvisional }
+    const generation = this.#generation
     const verdict = await discover([...this.#links.values()], name, belief, answerTimeout)
     if (this.#state !== 'running') return
+    if (this.#generation !== generation) return this.#resolveSoon() // the answers are about the one before
     this.#misnamed = undefined
     if (verdict.kind === 'master') {
       this.#addSentinels(verdict.answer.sentinels)
@@ -228,22 +263,15 @@ export class SentinelRouter implements Route {
     }
     this.#trouble = undefined
     this.#epoch = answer.epoch
+    this.#provision = undefined
     if (this.#suspicion === undefined) return
     const { accuser } = this.#suspicion
     if (accuser !== undefined && !answered.includes(accuser)) return
-    if (await this.#isStillMaster()) this.#suspicion = undefined
-  }
-
-  async #isStillMaster(): Promise<boolean> {
-    try {
-      const role = await this.#master?.execute(['ROLE'], { timeout: this.#options.answerTimeout })
-      return roleOf(role ?? null).kind === 'master'
-    } catch {
-      return false // the reason shows where commands fail; here it only means: ask again
-    }
+    if (await saysMaster(this.#master, this.#options.answerTimeout)) this.#suspicion = undefined
   }
 
   async #switchTo(address: string, epoch: number): Promise<void> {
+    const generation = this.#generation
     const next = this.#openMaster(address)
     try {
       await within(VERIFY_MS, next.connect(), `no answer within ${VERIFY_MS} ms`)
@@ -253,21 +281,48 @@ export class SentinelRouter implements Route {
       next.fence(this.#trouble)
       return
     }
-    if (this.isClosed) {
-      next.fence(closedError())
+    if (!this.isClosed && this.#generation === generation) this.#adopt(next, epoch)
+    else next.fence(closedError()) // somebody was quicker
+  }
+
+  /** The candidate of a failover says that it is the master; the sentinels will say so in a second. */
+  #adoptEarly(endpoint: Endpoint, leader: string): void {
+    if (this.isClosed || endpoint.address === this.#master?.address) {
+      endpoint.fence(closedError())
       return
     }
+    const provision = { leader, until: performance.now() + PROVISIONAL_MS, lastEpoch: this.#epoch }
+    this.#adopt(endpoint, this.#epoch + 1)
+    this.#provision = provision
+    this.#resolveSoon()
+  }
+
+  /** What was adopted early did not come true: the sentinels are believed again. */
+  #revoke(): void {
+    this.#epoch = this.#provision?.lastEpoch ?? this.#epoch
+    this.#provision = undefined
+    this.#resolveSoon()
+  }
+
+  /** The switch itself, in one go: from here on the new master is the master, and the old one is fenced. */
+  #adopt(next: Endpoint, epoch: number): void {
+    const { address } = next
     const old = this.#master
     this.#master = next
     this.#epoch = epoch
     this.#generation += 1
     this.#suspicion = undefined
+    this.#provision = undefined
     this.#trouble = undefined
+    this.#failover.end()
     this.#replicas.remove(address, fencedError(address, 'was promoted and is the master now'))
-    if (old === undefined) return
-    old.fence(fencedError(old.address, `is no longer the master, ${address} is (epoch ${epoch})`))
-    const generation = this.#generation
-    this.#later(() => this.#events.onSwitch({ from: old.address, to: address, epoch, generation }))
+    if (old !== undefined) {
+      old.fence(fencedError(old.address, `is no longer the master, ${address} is (epoch ${epoch})`))
+      const generation = this.#generation
+      this.#later(() => this.#events.onSwitch({ from: old.address, to: address, epoch, generation }))
+    }
+    this.#publish()
+    this.#held.release()
   }
 
   /** Looks at the replicas beside everything else: one that hangs must not delay the next question. */
@@ -294,6 +349,7 @@ export class SentinelRouter implements Route {
   #onEvent(link: SentinelLink, channel: string, payload: string): void {
     const { name } = this.#options
     if (this.#state !== 'running' || !isAbout(channel, payload, name)) return
+    this.#failover.heed(link.address, channel, payload)
     const announced = switchedTo(channel, payload, name)
     if (announced !== undefined && announced !== this.#master?.address) {
       this.#suspect({ until: performance.now() + HOLD_ON_EVENT_MS, accuser: link.address })
@@ -368,7 +424,7 @@ export class SentinelRouter implements Route {
         address,
         connected: isConnected,
       })),
-      holding: this.#master === undefined || this.#suspicion !== undefined,
+      holding: this.#master === undefined || this.#isHolding,
       ...(this.#trouble === undefined ? {} : { trouble: this.#trouble.message }),
     })
   }
@@ -377,16 +433,6 @@ export class SentinelRouter implements Route {
   #later(tell: () => void): void {
     process.nextTick(tell)
   }
-}
-
-/** A connection is used only after its server has said that it is what it is taken for. */
-async function verifyRole(connection: Connection, expected: readonly Role['kind'][]): Promise<void> {
-  const { address } = connection
-  const role = roleOf(await connection.execute(['ROLE']))
-  if (expected.includes(role.kind)) return
-  const said = role.kind === 'other' ? `'${role.name}'` : role.kind
-  const message = `${address} says its role is ${said}, not ${expected.join(' or ')}`
-  throw new ConnectionError('HANDSHAKE_FAILED', message, { address, phase: 'handshake' })
 }
 
 function within<T>(ms: number, promise: Promise<T>, message: string): Promise<T> {
