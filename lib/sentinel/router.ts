@@ -9,9 +9,8 @@
 // to it are held. A confirmed change swaps the endpoints and fences the old ones at once: their server may go on
 // acknowledging writes for ten seconds that will be lost.
 
-import type { Connection } from '../connection/index.ts'
 import {
-  Endpoint,
+  type Endpoint,
   type EndpointStats,
   HoldQueue,
   type HoldRequest,
@@ -23,10 +22,13 @@ import { ConnectionError, PoolError, type RespoolError, SentinelError } from '..
 import { discover, type Verdict } from './discovery.ts'
 import { FailoverWatch } from './failover-watch.ts'
 import type { ResolvedSentinelOptions } from './options.ts'
+import { Recurring } from './recurring.ts'
 import { Replicas } from './replicas.ts'
-import { addressOf, type Fields, isAbout, splitAddress, switchedTo } from './replies.ts'
-import { saysMaster, verifyRole } from './role-check.ts'
-import { SentinelLink } from './sentinel-link.ts'
+import { type Fields, isAbout, switchedTo } from './replies.ts'
+import { saysMaster } from './role-check.ts'
+import type { SentinelLink } from './sentinel-link.ts'
+import { Sentinels } from './sentinels.ts'
+import { Servers } from './servers.ts'
 import { freezeTopology, type Topology } from './topology.ts'
 
 /** Until the next question: while there is no master or one is suspected; while something else is wrong. */
@@ -73,7 +75,8 @@ interface Suspicion {
 export class SentinelRouter implements Route {
   readonly #options: ResolvedSentinelOptions
   readonly #events: RouterEvents
-  readonly #links = new Map<string, SentinelLink>()
+  readonly #sentinels: Sentinels
+  readonly #servers: Servers
   readonly #replicas: Replicas
   readonly #held: HoldQueue
   #state: 'idle' | 'running' | 'closed' = 'idle'
@@ -87,22 +90,29 @@ export class SentinelRouter implements Route {
   /** Set while a majority of the sentinels says that there is no master of this name, and there never was. */
   #misnamed: RespoolError | undefined
   #topology: Topology
-  #isResolving = false
-  #mustResolveAgain = false
+  /** Asks the sentinels. */
+  readonly #asking = new Recurring(
+    () => this.#resolve(),
+    () => this.#pauseMs(),
+  )
   #refreshing: Promise<void> | undefined
   /** What the sentinels said of the replicas last. */
   #listed: readonly Fields[] = []
-  #timer: NodeJS.Timeout | undefined
 
   constructor(options: ResolvedSentinelOptions, events: RouterEvents) {
     this.#options = options
     this.#events = events
-    this.#replicas = new Replicas((address) => this.#openReplica(address))
+    this.#sentinels = new Sentinels(options, {
+      onEvent: (from, channel, payload) => this.#onEvent(from, channel, payload),
+      onChange: () => this.#asking.soon(),
+    })
+    this.#servers = new Servers(options, (endpoint, error) => this.report(endpoint, error))
+    this.#replicas = new Replicas((address) => this.#servers.openReplica(address))
     this.#held = new HoldQueue(`server for '${options.name}'`, options, () => this.#trouble)
     this.#failover = new FailoverWatch(
       {
         isReplica: (address) => this.#replicas.has(address),
-        open: (address) => this.#openMaster(address),
+        open: (address) => this.#servers.openMaster(address),
         onWon: (endpoint, leader) => this.#adoptEarly(endpoint, leader),
         onAborted: (leader) => {
           if (this.#provision?.leader === leader) this.#revoke()
@@ -149,10 +159,10 @@ export class SentinelRouter implements Route {
     if (endpoint === this.#master) {
       if (refusalOf(error) === 'wrong-role')
         this.#suspect({ until: Number.POSITIVE_INFINITY, accuser: undefined })
-      this.#resolveSoon()
+      this.#asking.soon()
     } else if (this.#replicas.doubt(endpoint, error.message)) {
       this.#publish()
-      this.#resolveSoon()
+      this.#asking.soon()
     }
   }
 
@@ -167,8 +177,8 @@ export class SentinelRouter implements Route {
   start(): void {
     if (this.#state !== 'idle') return
     this.#state = 'running'
-    for (const address of this.#options.sentinels) this.#watch(address)
-    this.#resolveSoon()
+    this.#sentinels.start()
+    this.#asking.soon()
   }
 
   async close(): Promise<void> {
@@ -189,31 +199,10 @@ export class SentinelRouter implements Route {
 
   #stop(): void {
     this.#state = 'closed'
-    clearTimeout(this.#timer)
+    this.#asking.stop()
     this.#failover.end()
     this.#held.fail(closedError())
-    for (const link of this.#links.values()) link.close(closedError())
-  }
-
-  /** Asks as soon as the question that is under way has been answered, else now. */
-  #resolveSoon(): void {
-    if (this.#state !== 'running') return
-    if (this.#isResolving) {
-      this.#mustResolveAgain = true
-      return
-    }
-    this.#isResolving = true
-    clearTimeout(this.#timer)
-    void this.#resolve().finally(() => {
-      this.#isResolving = false
-      if (this.#state !== 'running') return
-      if (this.#mustResolveAgain) {
-        this.#mustResolveAgain = false
-        this.#resolveSoon()
-      } else {
-        this.#timer = setTimeout(() => this.#resolveSoon(), this.#pauseMs()).unref()
-      }
-    })
+    this.#sentinels.close(closedError())
   }
 
   /** How long what we know is good for, if no event comes. */
@@ -229,12 +218,12 @@ export class SentinelRouter implements Route {
     const isProvisional = this.#provision !== undefined
     const belief = this.#master && { master: this.#master.address, epoch: this.#epoch, isProvisional }
     const generation = this.#generation
-    const verdict = await discover([...this.#links.values()], name, belief, answerTimeout)
+    const verdict = await discover(this.#sentinels.links, name, belief, answerTimeout)
     if (this.#state !== 'running') return
-    if (this.#generation !== generation) return this.#resolveSoon() // the answers are about the one before
+    if (this.#generation !== generation) return this.#asking.soon() // the answers are about the one before
     this.#misnamed = undefined
     if (verdict.kind === 'master') {
-      this.#addSentinels(verdict.answer.sentinels)
+      this.#sentinels.add(verdict.answer.sentinels)
       this.#listed = verdict.answer.replicas
       await this.#accept(verdict)
       if (this.isClosed) return
@@ -272,7 +261,7 @@ export class SentinelRouter implements Route {
 
   async #switchTo(address: string, epoch: number): Promise<void> {
     const generation = this.#generation
-    const next = this.#openMaster(address)
+    const next = this.#servers.openMaster(address)
     try {
       await within(VERIFY_MS, next.connect(), `no answer within ${VERIFY_MS} ms`)
     } catch (error) {
@@ -294,14 +283,14 @@ export class SentinelRouter implements Route {
     const provision = { leader, until: performance.now() + PROVISIONAL_MS, lastEpoch: this.#epoch }
     this.#adopt(endpoint, this.#epoch + 1)
     this.#provision = provision
-    this.#resolveSoon()
+    this.#asking.soon()
   }
 
   /** What was adopted early did not come true: the sentinels are believed again. */
   #revoke(): void {
     this.#epoch = this.#provision?.lastEpoch ?? this.#epoch
     this.#provision = undefined
-    this.#resolveSoon()
+    this.#asking.soon()
   }
 
   /** The switch itself, in one go: from here on the new master is the master, and the old one is fenced. */
@@ -354,57 +343,7 @@ export class SentinelRouter implements Route {
     if (announced !== undefined && announced !== this.#master?.address) {
       this.#suspect({ until: performance.now() + HOLD_ON_EVENT_MS, accuser: link.address })
     }
-    this.#resolveSoon()
-  }
-
-  #watch(address: string): void {
-    if (this.#links.has(address)) return
-    const { sentinelConnection, answerTimeout } = this.#options
-    const link = new SentinelLink(address, sentinelConnection, answerTimeout, {
-      onEvent: (from, channel, payload) => this.#onEvent(from, channel, payload),
-      onChange: () => this.#resolveSoon(),
-    })
-    this.#links.set(address, link)
-    link.start()
-  }
-
-  #addSentinels(listed: readonly Fields[]): void {
-    for (const fields of listed) {
-      const address = addressOf(fields)
-      if (address !== undefined) this.#watch(address)
-    }
-  }
-
-  #openMaster(address: string): Endpoint {
-    const verify = (connection: Connection) => verifyRole(connection, ['master'])
-    const endpoint: Endpoint = this.#open(address, verify, () => {
-      if (endpoint === this.#master) this.#resolveSoon()
-    })
-    return endpoint
-  }
-
-  #openReplica(address: string): Endpoint {
-    // a master, too: the one that has just been promoted; whether it is read from is decided in replicas.ts
-    const verify = (connection: Connection) => verifyRole(connection, ['slave', 'master'])
-    const endpoint: Endpoint = this.#open(address, verify, (error) => this.report(endpoint, error))
-    return endpoint
-  }
-
-  #open(
-    address: string,
-    verify: (connection: Connection) => Promise<void>,
-    onTrouble: (error: Error) => void,
-  ): Endpoint {
-    const { connection, pool, pingInterval, maxHeld, maxHeldBytes } = this.#options
-    return new Endpoint(address, {
-      connection: { ...connection, ...splitAddress(address) },
-      pool,
-      pingInterval,
-      maxHeld,
-      maxHeldBytes,
-      verify,
-      onTrouble,
-    })
+    this.#asking.soon()
   }
 
   #publish(): void {
@@ -420,10 +359,7 @@ export class SentinelRouter implements Route {
       epoch: this.#epoch,
       master: this.#master?.address,
       replicas: this.#replicas.states,
-      sentinels: [...this.#links.values()].map(({ address, isConnected }) => ({
-        address,
-        connected: isConnected,
-      })),
+      sentinels: this.#sentinels.states,
       holding: this.#master === undefined || this.#isHolding,
       ...(this.#trouble === undefined ? {} : { trouble: this.#trouble.message }),
     })
