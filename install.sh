@@ -213,7 +213,8 @@ restart() {
   master=$(master_port)
   if [ "$role" = master ] && [ -n "$master" ] && [ "$master" != "$1" ]; then
     say "it says master, but the sentinels know $master as that, and in about 10 s make it a replica:"
-    say "  grep convert-to-slave $(log_of "${sentinels%% *}")"
+    # one of them writes it, nobody knows which
+    say "  grep -h convert-to-slave $(for sentinel in $sentinels; do printf '%s ' "$(log_of "$sentinel")"; done)"
   fi
 }
 

@@ -22,7 +22,7 @@ const stopTimeout = 5000
 /** All good answers are this long, because `ab` counts one of another length as failed. */
 const answerLength = 384
 /** Writes go round so many keys: the data stay few, and nobody writes a key that another request still writes. */
-const keyCount = 1000
+const keyCount = 10_000
 
 const ha = new Sentinel({
   name: process.env.RESPOOL_MASTER_NAME ?? 'localmaster',
@@ -61,7 +61,7 @@ async function readOnly(signal) {
 const stats = async () => `${JSON.stringify({ topology: ha.topology, ...ha.stats() }, null, 2)}\n`
 
 /** @param {number} n */
-const keyOf = (n) => `respool:demo:${String(n % keyCount).padStart(3, '0')}`
+const keyOf = (n) => `respool:demo:${String(n % keyCount).padStart(4, '0')}`
 /** @param {object} content */
 const answer = (content) => `${JSON.stringify(content).padEnd(answerLength - 1)}\n`
 

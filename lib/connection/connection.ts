@@ -244,7 +244,6 @@ export class Connection {
     if (parts.length > 1) socket.uncork()
     this.#isBlocked = socket.writableNeedDrain && socket.writableLength > 0
     this.#outbox.release(socket.writableLength === 0)
-    if (this.#state === 'closing') this.#endWhenIdle() // what was taken back may have been all that was left
   }
 
   /** What the socket read; see dial.ts. */

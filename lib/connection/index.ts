@@ -1,3 +1,4 @@
+export { watchAbort } from './abort-watch.ts'
 export { connect } from './connect.ts'
 export { Connection, type ExecuteOptions } from './connection.ts'
 export { Deadlines } from './deadline.ts'

@@ -9,6 +9,7 @@
 
 import type { ConnectionEffect } from '../commands/index.ts'
 import type { Reply } from '../resp/index.ts'
+import { watchAbort } from './abort-watch.ts'
 import type { AwaitedConfirmations } from './subscriptions.ts'
 
 export class PendingCommand {
@@ -28,8 +29,7 @@ export class PendingCommand {
   isSettled = false
   /** Taken back before a byte of it was written: its place gets no reply. */
   isDropped = false
-  #signal: AbortSignal | undefined
-  #onAbort: (() => void) | undefined
+  #unwatch: (() => void) | undefined
 
   constructor(
     resolve: (value: Reply) => void,
@@ -48,9 +48,7 @@ export class PendingCommand {
 
   /** Calls back when the signal is aborted while the command is not settled. */
   watch(signal: AbortSignal, onAbort: () => void): void {
-    this.#signal = signal
-    this.#onAbort = onAbort
-    signal.addEventListener('abort', onAbort)
+    this.#unwatch = watchAbort(signal, onAbort)
   }
 
   settle(value: Reply): void {
@@ -69,10 +67,8 @@ export class PendingCommand {
 
   #leave(): void {
     this.isSettled = true
-    if (this.#onAbort !== undefined) {
-      this.#signal?.removeEventListener('abort', this.#onAbort)
-      this.#onAbort = undefined
-    }
+    this.#unwatch?.()
+    this.#unwatch = undefined
   }
 }
 

@@ -8,7 +8,13 @@
 // for it; those that wait are bounded, and each has its deadline. Every connection passes `verify` before it
 // is used, so that no command reaches a server whose role was not looked at since the interruption.
 
-import { type Connection, type ConnectionOptions, connect, type ExecuteOptions } from '../connection/index.ts'
+import {
+  type Connection,
+  type ConnectionOptions,
+  connect,
+  type ExecuteOptions,
+  resolveConnectionOptions,
+} from '../connection/index.ts'
 import { ConnectionError } from '../errors.ts'
 import { Pool, type PoolOptions, type PoolStats } from '../pool/index.ts'
 import type { Argument, Reply } from '../resp/index.ts'
@@ -47,7 +53,10 @@ export class Endpoint {
   readonly address: string
   readonly pool: Pool<Connection>
   readonly #options: EndpointOptions
+  readonly #connectTimeoutMs: number
   readonly #held: HoldQueue
+  /** Commands that wait, and those that have just been released and are about to go. */
+  #queued = 0
   #shared: Connection | undefined
   #connecting: Promise<Connection> | undefined
   #pingTimer: NodeJS.Timeout | undefined
@@ -61,6 +70,7 @@ export class Endpoint {
   constructor(address: string, options: EndpointOptions) {
     this.address = address
     this.#options = options
+    this.#connectTimeoutMs = resolveConnectionOptions(options.connection).connectTimeout
     this.#held = new HoldQueue(`connection to ${address}`, options, () => this.#lastFailure)
     this.pool = new Pool({ ...options.pool, dial: (signal) => this.#dial(signal) })
   }
@@ -94,7 +104,7 @@ export class Endpoint {
    */
   execute(command: readonly Argument[], options?: ExecuteOptions): Promise<Reply> {
     const shared = this.#shared
-    if (shared !== undefined && shared.error === undefined && this.#held.length === 0) {
+    if (shared !== undefined && shared.error === undefined && this.#queued === 0) {
       return shared.execute(command, options)
     }
     return this.#executeWhenConnected(command, options)
@@ -104,9 +114,7 @@ export class Endpoint {
   connect(): Promise<Connection> {
     if (this.#ended !== undefined) return Promise.reject(this.#ended)
     if (this.#shared !== undefined && this.#shared.error === undefined) return Promise.resolve(this.#shared)
-    this.#connecting ??= this.#connect().finally(() => {
-      this.#connecting = undefined
-    })
+    this.#connecting ??= this.#connect()
     return this.#connecting
   }
 
@@ -122,16 +130,19 @@ export class Endpoint {
 
   /**
    * From this moment on no command starts here: connections are destroyed, idle and lent, not ended politely
-   * (the peer may be hung); what waits and what is in flight fails with the error, by the outcome rule.
+   * (the peer may be hung); what waits and what is in flight fails with the error, by the outcome rule. Also
+   * cuts short a `close()` that waits.
    */
   fence(error: Error): void {
-    if (this.#ended !== undefined) return
-    this.#stop(error)
+    if (this.#ended === undefined) this.#stop(error)
     this.#shared?.destroy(error)
     this.pool.destroy(error)
   }
 
-  /** Finishes the work: takes no command any more, waits for those in flight and for leases that are out. */
+  /**
+   * Finishes the work: takes no command any more, waits for those in flight and for leases that are out. What
+   * still waits for a connection fails with `CONNECTION_CLOSED`.
+   */
   async close(): Promise<void> {
     const error = new ConnectionError('CONNECTION_CLOSED', `the endpoint was closed (${this.address})`, {
       address: this.address,
@@ -156,34 +167,43 @@ export class Endpoint {
     if (this.#ended !== undefined) throw this.#ended
     const timeout = options?.timeout ?? this.#options.connection.commandTimeout
     const expiresAt = timeout === 0 ? Number.POSITIVE_INFINITY : performance.now() + timeout
-    this.#reconnect()
-    await this.#held.wait({ bytes: byteLength(command), expiresAt, timeout, signal: options?.signal })
-    const shared = await this.connect() // up: that is what released us
+    this.#queued += 1
+    try {
+      if (this.isConnected) {
+        await undefined // behind those that were released a moment ago: they go in the same microtasks
+      } else {
+        this.#reconnect()
+        await this.#held.wait({ bytes: byteLength(command), expiresAt, timeout, signal: options?.signal })
+      }
+    } finally {
+      this.#queued -= 1
+    }
+    const shared = this.isConnected ? (this.#shared as Connection) : await this.connect()
     const left = timeout === 0 ? 0 : Math.max(expiresAt - performance.now(), 1)
     return await shared.execute(command, { ...options, timeout: left })
   }
 
-  /** Dials until it succeeds, with pauses, as long as somebody waits. */
+  /** Dials, unless that is under way or about to be. What becomes of it is seen to in `#connect()`. */
   #reconnect(): void {
-    if (this.#connecting !== undefined || this.#backoffTimer !== undefined || this.#ended !== undefined)
-      return
-    this.connect().then(
-      () => undefined,
-      (error: Error) => {
-        if (isPermanent(error)) this.#held.fail(error)
-        if (this.#ended !== undefined || this.#held.length === 0) return
-        const pause = Math.min(FIRST_BACKOFF_MS * 2 ** (this.#failures - 1), LAST_BACKOFF_MS)
-        this.#backoffTimer = setTimeout(() => {
-          this.#backoffTimer = undefined
-          this.#reconnect()
-        }, pause)
-      },
-    )
+    if (this.#connecting !== undefined || this.#backoffTimer !== undefined) return
+    this.connect().catch(() => undefined)
+  }
+
+  /** Dials again and again, with pauses, as long as somebody waits. */
+  #reconnectLater(): void {
+    if (this.#ended !== undefined || this.#held.length === 0) return
+    const pause = Math.min(FIRST_BACKOFF_MS * 2 ** (this.#failures - 1), LAST_BACKOFF_MS)
+    clearTimeout(this.#backoffTimer)
+    this.#backoffTimer = setTimeout(() => {
+      this.#backoffTimer = undefined
+      if (this.#held.length > 0) this.#reconnect()
+    }, pause)
   }
 
   async #connect(): Promise<Connection> {
     try {
       const connection = await this.#dial(this.#ending.signal)
+      this.#connecting = undefined
       if (this.#ended !== undefined) {
         connection.destroy(this.#ended)
         throw this.#ended
@@ -196,8 +216,11 @@ export class Endpoint {
       this.#held.release()
       return connection
     } catch (error) {
+      this.#connecting = undefined
       this.#failures += 1
       this.#lastFailure = error as Error
+      if (isPermanent(error)) this.#held.fail(error as Error)
+      this.#reconnectLater()
       throw error
     }
   }
@@ -205,16 +228,30 @@ export class Endpoint {
   async #dial(signal: AbortSignal): Promise<Connection> {
     try {
       const connection = await connect({ ...this.#options.connection, signal })
-      try {
-        await this.#options.verify?.(connection)
-      } catch (error) {
-        connection.destroy()
-        throw error
-      }
+      await this.#verify(connection, signal)
       return connection
     } catch (error) {
       if (this.#ended === undefined && !signal.aborted) this.#options.onTrouble?.(error as Error)
       throw this.#ended ?? error
+    }
+  }
+
+  /** The last step of the handshake, and bounded like it. */
+  async #verify(connection: Connection, signal: AbortSignal): Promise<void> {
+    const { verify } = this.#options
+    if (verify === undefined) return
+    const giveUp = () => connection.destroy()
+    const timer = this.#connectTimeoutMs === 0 ? undefined : setTimeout(giveUp, this.#connectTimeoutMs)
+    signal.addEventListener('abort', giveUp)
+    try {
+      if (signal.aborted) giveUp() // between the end of the handshake and here
+      await verify(connection)
+    } catch (error) {
+      connection.destroy()
+      throw unverified(this.address, error as Error)
+    } finally {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', giveUp)
     }
   }
 
@@ -241,6 +278,13 @@ export class Endpoint {
       })
     }, pingInterval).unref() // idle bookkeeping: a process that is done exits
   }
+}
+
+/** What was asked of the server there is not the caller's command, which certainly did not run. */
+function unverified(address: string, error: Error): ConnectionError {
+  if (error instanceof ConnectionError && error.code === 'HANDSHAKE_FAILED') return error
+  const message = `the look at a new connection failed: ${error.message}`
+  return new ConnectionError('HANDSHAKE_FAILED', message, { address, phase: 'handshake', cause: error })
 }
 
 function silent(address: string, cause: Error): ConnectionError {

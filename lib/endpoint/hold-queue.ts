@@ -1,7 +1,7 @@
 // Callers that wait for something to come back: a connection, a master. First in, first out; bounded in count
 // and in bytes; each ends by the release, its own deadline, its own signal, or the failure of the whole queue.
 
-import { Deadlines } from '../connection/index.ts'
+import { Deadlines, watchAbort } from '../connection/index.ts'
 import { AbortError, PoolError, TimeoutError } from '../errors.ts'
 
 /** As many as may be pending on one connection: what waits here will go there. */
@@ -26,7 +26,7 @@ export interface HoldRequest {
 interface Waiter extends HoldRequest {
   readonly resolve: () => void
   readonly reject: (error: Error) => void
-  onAbort: (() => void) | undefined
+  unwatch: (() => void) | undefined
 }
 
 export class HoldQueue {
@@ -38,7 +38,7 @@ export class HoldQueue {
   #bytes = 0
 
   /**
-   * @param what is waited for, as errors name it: `'a connection to 127.0.0.1:6379'`
+   * @param what is waited for, as errors name it: `'connection to 127.0.0.1:6379'`
    * @param reason why it is not there, for the errors of those that waited in vain
    */
   constructor(what: string, limits: HoldLimits, reason: () => Error | undefined) {
@@ -69,12 +69,11 @@ export class HoldQueue {
       return Promise.reject(new PoolError('QUEUE_FULL', `${held}; ${limits}`, this.#cause()))
     }
     return new Promise((resolve, reject) => {
-      const waiter: Waiter = { ...request, resolve, reject, onAbort: undefined }
+      const waiter: Waiter = { ...request, resolve, reject, unwatch: undefined }
       this.#waiters.add(waiter)
       this.#bytes += bytes
       if (signal !== undefined) {
-        waiter.onAbort = () => this.#end(waiter, new AbortError(signal))
-        signal.addEventListener('abort', waiter.onAbort)
+        waiter.unwatch = watchAbort(signal, () => this.#end(waiter, new AbortError(signal)))
       }
       if (expiresAt !== Number.POSITIVE_INFINITY) this.#deadlines.add(expiresAt)
     })
@@ -93,7 +92,7 @@ export class HoldQueue {
   #end(waiter: Waiter, error: Error | undefined): void {
     if (!this.#waiters.delete(waiter)) return
     this.#bytes -= waiter.bytes
-    if (waiter.onAbort !== undefined) waiter.signal?.removeEventListener('abort', waiter.onAbort)
+    waiter.unwatch?.()
     if (this.#waiters.size === 0) this.#deadlines.stop()
     if (error === undefined) waiter.resolve()
     else waiter.reject(error)

@@ -7,7 +7,7 @@
 //
 // The first two are tried again until the caller's deadline; the third only when running twice does no harm.
 
-import { ConnectionError, ReplyError, RespoolError } from '../errors.ts'
+import { ConnectionError, ProtocolError, ReplyError, RespoolError } from '../errors.ts'
 
 export type Outcome = 'not-sent' | 'refused' | 'unknown' | 'answered'
 
@@ -26,7 +26,7 @@ export function outcomeOf(error: unknown): Outcome {
   if (error instanceof ReplyError) return refusalOf(error) === undefined ? 'answered' : 'refused'
   if (!(error instanceof RespoolError)) return 'answered' // misuse, or the caller's own
   if (error.mayHaveExecuted) return 'unknown'
-  return error instanceof ConnectionError ? 'not-sent' : 'answered'
+  return error instanceof ConnectionError || error instanceof ProtocolError ? 'not-sent' : 'answered'
 }
 
 /** What an error reply says about the server, if it is one of the passing refusals. */

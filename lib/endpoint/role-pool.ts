@@ -37,7 +37,7 @@ export class RolePool {
     let last: Endpoint | undefined
     for (;;) {
       if (signal?.aborted) throw new AbortError(signal)
-      const endpoint = this.#route.pick(this.#target)
+      const endpoint = this.#route.isClosed ? undefined : this.#route.pick(this.#target)
       if (endpoint === undefined) {
         await this.#route.hold({ bytes: 0, expiresAt, timeout, signal })
         continue

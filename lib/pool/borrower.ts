@@ -12,6 +12,8 @@ export class Borrower<T extends PooledConnection> {
   readonly lease: Promise<Lease<T>>
   /** When get() was called, by the pool's clock. */
   readonly since: number
+  /** Ends the watch on its signal. */
+  unwatch: (() => void) | undefined
   /** The idle connection that is being tested for it. */
   tested: Member<T> | undefined
   /** Neighbours in the queue; see waiters.ts. */

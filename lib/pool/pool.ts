@@ -8,7 +8,7 @@
 // borrower.ts. User code runs in three places: dial, testOnBorrow, and the listeners of a signal. The accounts are
 // settled before it, and whatever it throws, connection and place go where they belong.
 
-import type { Connection } from '../connection/index.ts'
+import { type Connection, watchAbort } from '../connection/index.ts'
 import { AbortError, PoolError } from '../errors.ts'
 import { Borrower } from './borrower.ts'
 import type { Member } from './idle-list.ts'
@@ -16,7 +16,6 @@ import { Lease, type ReturnedAs } from './lease.ts'
 import { type PoolOptions, type ResolvedPoolOptions, resolvePoolOptions } from './options.ts'
 import { Places } from './places.ts'
 import { isPooledConnection, type PooledConnection } from './pooled-connection.ts'
-import { SignalWatch } from './signal-watch.ts'
 import { PoolCounters, type PoolStats } from './stats.ts'
 import { Stock } from './stock.ts'
 
@@ -41,7 +40,6 @@ export class Pool<T extends PooledConnection = Connection> {
   readonly #places: Places<T>
   /** Those for whom a connection is tested or dialed. */
   readonly #attended = new Set<Borrower<T>>()
-  readonly #signals: SignalWatch<Borrower<T>>
   #state: 'open' | 'closed' | 'destroyed' = 'open'
   /** What it was destroyed with. */
   #reason: Error | undefined
@@ -59,11 +57,9 @@ export class Pool<T extends PooledConnection = Connection> {
     this.#now = now
     this.#stock = new Stock(this.#options, now, this.#counters, () => this.#endIfEmpty())
     const attend = (borrower: Borrower<T>): void => this.#attend(borrower)
-    const abort = (borrower: Borrower<T>, signal: AbortSignal): void =>
-      this.#interrupt(borrower, new AbortError(signal), signal.reason)
+    const abort = (borrower: Borrower<T>, signal: AbortSignal): void => this.#abort(borrower, signal)
     const { wait, maxActive } = this.#options
     this.#places = new Places(wait ? maxActive : 0, { attend, abort }, now, this.#counters)
-    this.#signals = new SignalWatch(abort)
     this.#ended = new Promise((resolve) => {
       this.#end = resolve
     })
@@ -88,7 +84,7 @@ export class Pool<T extends PooledConnection = Connection> {
       if (member !== undefined) return Promise.resolve(this.#lease(member))
     }
     const borrower = new Borrower<T>(signal, this.#now())
-    this.#signals.add(signal, borrower)
+    if (signal !== undefined) borrower.unwatch = watchAbort(signal, () => this.#abort(borrower, signal))
     if (hasPlace) this.#attend(borrower)
     else this.#places.queue(borrower)
     return borrower.lease
@@ -270,6 +266,10 @@ export class Pool<T extends PooledConnection = Connection> {
     borrower.fail(error)
   }
 
+  #abort(borrower: Borrower<T>, signal: AbortSignal): void {
+    this.#interrupt(borrower, new AbortError(signal), signal.reason)
+  }
+
   /**
    * From outside. A connection under test goes, for nobody knows in what state it is; a dial keeps its place until
    * it has settled.
@@ -287,7 +287,7 @@ export class Pool<T extends PooledConnection = Connection> {
 
   #forget(borrower: Borrower<T>): void {
     this.#attended.delete(borrower)
-    this.#signals.delete(borrower.signal, borrower)
+    borrower.unwatch?.()
   }
 
   #endIfEmpty(): void {

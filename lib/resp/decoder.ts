@@ -8,7 +8,8 @@
 //
 // Invariants: an element is either consumed whole or not at all (`#at` stays on its first byte), except a
 // bulk string, whose bytes move to `#body` as they come, and no byte is looked at twice in search of a line's
-// end; so the work is linear in the bytes that arrive, however they are cut. Every length is checked against its limit before anything is allocated, and nothing
+// end; so the work is linear in the bytes that arrive, however they are cut, but for the copying of a line that
+// has not ended. Every length is checked against its limit before anything is allocated, and nothing
 // is allocated ahead of what has arrived by more than the same amount. After it threw, the decoder is spent
 // and throws the same error again.
 

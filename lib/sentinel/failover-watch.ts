@@ -9,7 +9,6 @@
 // its role again and again, and won the moment it says that it is a master: long before the announcement. An
 // event alone proves nothing; only a known replica is courted, and only its own word wins it.
 
-import type { Endpoint } from '../endpoint/index.ts'
 import { selectedReplica } from './replies.ts'
 
 /** A leader that is elected promotes within this; one that is not says so, or is not heard of again. */
@@ -17,27 +16,35 @@ const HOLD_MS = 5_000
 /** Between two questions to the candidate: what early adoption can be late by. */
 const ASK_AGAIN_MS = 15
 
-export interface FailoverEvents {
+/** What is courted; an {@link Endpoint} is one. */
+export interface Candidate {
+  readonly address: string
+  /** Resolves when the server is connected and has said that it is a master. */
+  connect(): Promise<unknown>
+  fence(error: Error): void
+}
+
+export interface FailoverEvents<C extends Candidate> {
   /** Whether a replica of this address is known; no other is courted. */
   readonly isReplica: (address: string) => boolean
-  /** Opens an endpoint that connects only to a master. */
-  readonly open: (address: string) => Endpoint
-  /** The candidate is a master: the endpoint is connected and the receiver's from now on. */
-  readonly onWon: (endpoint: Endpoint, leader: string) => void
+  /** Opens what connects only to a master. */
+  readonly open: (address: string) => C
+  /** The candidate is a master: it is connected, and the receiver's from now on. */
+  readonly onWon: (candidate: C, leader: string) => void
   /** The leader has given up. */
   readonly onAborted: (leader: string) => void
 }
 
-export class FailoverWatch {
-  readonly #events: FailoverEvents
+export class FailoverWatch<C extends Candidate> {
+  readonly #events: FailoverEvents<C>
   readonly #adoptsEarly: boolean
   /** The sentinel that leads. */
   #leader: string | undefined
   #holdUntil = 0
-  #candidate: Endpoint | undefined
+  #candidate: C | undefined
   #timer: NodeJS.Timeout | undefined
 
-  constructor(events: FailoverEvents, { adoptsEarly }: { readonly adoptsEarly: boolean }) {
+  constructor(events: FailoverEvents<C>, { adoptsEarly }: { readonly adoptsEarly: boolean }) {
     this.#events = events
     this.#adoptsEarly = adoptsEarly
   }
@@ -83,7 +90,7 @@ export class FailoverWatch {
     this.#ask(candidate)
   }
 
-  #ask(candidate: Endpoint): void {
+  #ask(candidate: C): void {
     candidate.connect().then(
       () => {
         if (this.#candidate !== candidate || this.#leader === undefined) return

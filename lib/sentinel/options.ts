@@ -121,8 +121,8 @@ export function resolveSentinelOptions(options: SentinelOptions): ResolvedSentin
   const connection = { ...options.connection }
   const pool = { ...options.pool }
   // both are checked whole, as if for a server, so that a wrong option is told here and not at the first dial
-  const resolved = resolveConnectionOptions(connection)
-  resolveConnectionOptions({ ...options.sentinelConnection })
+  const resolved = resolveNodeOptions('connection', connection)
+  resolveNodeOptions('sentinelConnection', { ...options.sentinelConnection })
   resolvePoolOptions({ ...pool, dial: () => Promise.reject(new Error('never dialed')) })
   return Object.freeze({
     name,
@@ -142,10 +142,25 @@ export function resolveSentinelOptions(options: SentinelOptions): ResolvedSentin
   })
 }
 
+function resolveNodeOptions(
+  option: string,
+  connection: ConnectionOptions,
+): ReturnType<typeof resolveConnectionOptions> {
+  for (const name of ['host', 'port', 'path'] as const) {
+    if (connection[name] !== undefined) {
+      throw new TypeError(
+        `option ${name} has no place in option ${option}: the sentinels tell where servers are`,
+      )
+    }
+  }
+  return resolveConnectionOptions(connection)
+}
+
 /** @throws {TypeError} */
 export function normalizeAddress(address: Address, defaultPort: number): string {
   const { host, port } = typeof address === 'string' ? split(address, defaultPort) : (address ?? {})
-  const joined = typeof host === 'string' ? joinAddress(host.trim(), String(port ?? defaultPort)) : undefined
+  const bare = typeof host === 'string' ? host.trim().replace(/^\[(.*)\]$/, '$1') : ''
+  const joined = /[\s[\]]/.test(bare) ? undefined : joinAddress(bare, String(port ?? defaultPort))
   const number = joined === undefined ? 0 : splitAddress(joined).port
   if (joined === undefined || number < 1 || number > 65_535) {
     throw new TypeError(`an address must be 'host:port' or { host, port }, got ${JSON.stringify(address)}`)
@@ -153,10 +168,10 @@ export function normalizeAddress(address: Address, defaultPort: number): string 
   return joined
 }
 
-function split(address: string, defaultPort: number): { host: string; port: number } {
-  if (/^\[.*\]$/.test(address) || !address.includes(':'))
-    return { host: address.replace(/^\[|\]$/g, ''), port: defaultPort }
-  return splitAddress(address)
+/** `host`, `host:port`, `[v6]` or `[v6]:port`; of a bare IPv6 address nobody can tell where the port begins. */
+function split(address: string, defaultPort: number): { host: string; port: string } {
+  const [, v6, host, port] = /^\s*(?:\[([^\]]*)\]|([^:]*))(?::(.*))?$/.exec(address) ?? []
+  return { host: v6 ?? host ?? '', port: port ?? String(defaultPort) }
 }
 
 function within(name: string, value: unknown, byDefault: number, min: number): number {

@@ -85,7 +85,7 @@ export class SentinelRouter implements Route {
   #generation = 0
   #suspicion: Suspicion | undefined
   #provision: Provision | undefined
-  readonly #failover: FailoverWatch
+  readonly #failover: FailoverWatch<Endpoint>
   #trouble: RespoolError | undefined
   /** Set while a majority of the sentinels says that there is no master of this name, and there never was. */
   #misnamed: RespoolError | undefined
@@ -108,7 +108,7 @@ export class SentinelRouter implements Route {
     })
     this.#servers = new Servers(options, (endpoint, error) => this.report(endpoint, error))
     this.#replicas = new Replicas((address) => this.#servers.openReplica(address))
-    this.#held = new HoldQueue(`server for '${options.name}'`, options, () => this.#trouble)
+    this.#held = new HoldQueue(`server for '${options.name}'`, options, () => this.#whyNobody())
     this.#failover = new FailoverWatch(
       {
         isReplica: (address) => this.#replicas.has(address),
@@ -327,6 +327,15 @@ export class SentinelRouter implements Route {
       this.#publish()
       this.#held.release()
     })
+  }
+
+  /** Why those who wait find no server. */
+  #whyNobody(): Error | undefined {
+    if (this.#trouble !== undefined) return this.#trouble
+    if (this.#isHolding) return new SentinelError('MASTER_UNVERIFIED', 'a failover is under way')
+    const replicas = this.#replicas.states.map(({ address, reason }) => `${address}: ${reason ?? 'healthy'}`)
+    const which = replicas.length === 0 ? 'there is none' : replicas.join('; ')
+    return new SentinelError('NO_REPLICA', `no replica to read from (${which})`)
   }
 
   #suspect(suspicion: Suspicion): void {

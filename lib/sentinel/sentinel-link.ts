@@ -105,7 +105,7 @@ export class SentinelLink {
     return {
       sentinel: this.address,
       master: addressOfPair(pair ?? null),
-      epoch: Number(fieldsOf(master ?? null).get('config-epoch') ?? 0),
+      epoch: epochOf(fieldsOf(master ?? null)),
       replicas: fieldsOfEach(replicas ?? null),
       sentinels: fieldsOfEach(sentinels ?? null),
     }
@@ -123,7 +123,12 @@ export class SentinelLink {
   async #open(): Promise<Connection> {
     try {
       const connection = await this.#dial()
-      const forEvents = connection.protocol === 3 ? connection : await this.#dial()
+      const forEvents = connection.protocol === 3 ? connection : await this.#dialBeside(connection)
+      if (this.#closing.signal.aborted) {
+        connection.destroy()
+        forEvents.destroy()
+        throw this.#closing.signal.reason
+      }
       forEvents.onPush = ([kind, , channel, payload]) => {
         if (kind === 'pmessage') this.#events.onEvent(this, String(channel), String(payload))
       }
@@ -137,6 +142,16 @@ export class SentinelLink {
       return connection
     } catch (error) {
       this.error = error as Error
+      throw error
+    }
+  }
+
+  /** The second of two: without it, the first is not kept either. */
+  async #dialBeside(first: Connection): Promise<Connection> {
+    try {
+      return await this.#dial()
+    } catch (error) {
+      first.destroy()
       throw error
     }
   }
@@ -169,6 +184,12 @@ export class SentinelLink {
       this.start()
     }, RECONNECT_MS).unref() // callers that wait keep the process alive themselves
   }
+}
+
+/** Garbage is no epoch: it would make everything that comes later look old. */
+function epochOf(master: Fields): number {
+  const epoch = Number(master.get('config-epoch'))
+  return Number.isSafeInteger(epoch) && epoch > 0 ? epoch : 0
 }
 
 /** `-ERR No such master with that name` is an answer: null. */

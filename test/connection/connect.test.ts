@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
+import dns from 'node:dns'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
 import { type ConnectionOptions, connect } from '../../lib/connection/index.ts'
@@ -223,7 +224,11 @@ test('what is no Redis server is a handshake that failed, with what was wrong', 
 
 test('a silent server is given up after connectTimeout, in the handshake', async (t) => {
   const server = await scriptedServer(t, () => undefined)
-  const error = await failure(connect({ ...server.options, connectTimeout: 30 }))
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const attempt = failure(connect({ ...server.options, connectTimeout: 30 }))
+  await server.until(() => server.commands.length > 0)
+  t.mock.timers.tick(30)
+  const error = await attempt
   assert.equal(error.code, 'CONNECT_TIMEOUT')
   assert.equal(error.phase, 'handshake')
   assert.equal(error.message, `no connection within 30 ms, stopped at handshake (${server.address})`)
@@ -262,12 +267,17 @@ test('a port where nobody listens is a connection that failed, with its address 
   assert.equal(error.mayHaveExecuted, false)
 })
 
-test('a name with several addresses fails with the reason of each', async () => {
+test('a name with several addresses fails with the reason of each', async (t) => {
   const [port] = await freePorts(1)
-  const error = await failure(connect({ host: 'localhost', port }))
+  const addresses = ['127.0.0.1', '127.0.0.2'].map((address) => ({ address, family: 4 }))
+  t.mock.method(dns, 'lookup', (_: string, __: object, done: (error: null, all: object[]) => void) =>
+    setImmediate(done, null, addresses),
+  )
+  const error = await failure(connect({ host: 'db.example', port }))
   assert.equal(error.code, 'CONNECT_FAILED')
-  assert.match(error.message, /ECONNREFUSED/)
-  assert.ok(error.message.endsWith(`(localhost:${port})`))
+  const each = addresses.map(({ address }) => `ECONNREFUSED ${address}:${port}`).join(', ')
+  assert.equal(error.message, `could not connect: ${each} (db.example:${port})`)
+  assert.ok(error.cause instanceof AggregateError)
 })
 
 test('a name that does not exist is a connection that failed', async () => {

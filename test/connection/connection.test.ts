@@ -178,7 +178,7 @@ test('the context of the caller is kept across a reply', async (t) => {
 
 test('a command beyond its deadline times out, and its late reply is nobody else’s', async (t) => {
   let late: Peer | undefined
-  const { connection } = await connected(t, (command, peer) => {
+  const { server, connection } = await connected(t, (command, peer) => {
     if (command[0] !== 'SLOW') return echo(command, peer)
     late = peer
     return undefined
@@ -189,6 +189,7 @@ test('a command beyond its deadline times out, and its late reply is nobody else
   assert.equal(slow.mayHaveExecuted, true)
   assert.equal(slow.message, `no reply within 20 ms at ${connection.address}`)
   assert.equal(connection.pendingCount, 1)
+  await server.until(() => late !== undefined)
   const next = connection.call('ECHO', 'mine')
   late?.send('$4\r\nlate\r\n')
   assert.equal(await next, 'mine')
@@ -198,27 +199,30 @@ test('a command beyond its deadline times out, and its late reply is nobody else
 
 test('a late error reply is swallowed as well', async (t) => {
   let late: Peer | undefined
-  const { connection } = await connected(t, (command, peer) => {
+  const { server, connection } = await connected(t, (command, peer) => {
     if (command[0] !== 'SLOW') return echo(command, peer)
     late = peer
     return undefined
   })
   await rejection(connection.execute(['SLOW'], { timeout: 5 }), TimeoutError)
+  await server.until(() => late !== undefined)
   late?.send('-ERR late\r\n')
   assert.equal(await connection.call('ECHO', 'mine'), 'mine')
 })
 
-test('deadlines pass in their own order, not in that of the commands', async (t) => {
+test('a command’s deadline does not wait for that of the command before', async (t) => {
   const { connection } = await connected(t, echo)
-  const order: number[] = []
-  await Promise.all(
-    [60, 20, 40].map((timeout) =>
-      rejection(connection.execute(['NEVER'], { timeout }), TimeoutError).then((it) =>
-        order.push(it.timeout),
-      ),
-    ),
+  const outcomes: string[] = []
+  const first = rejection(connection.execute(['NEVER'], { timeout: 60_000 }), ConnectionError)
+  void first.then(() => outcomes.push('first'))
+  const [second, third] = [20, 10].map((timeout) =>
+    rejection(connection.execute(['NEVER'], { timeout }), TimeoutError),
   )
-  assert.deepEqual(order, [20, 40, 60])
+  assert.equal((await third)?.timeout, 10)
+  assert.equal((await second)?.timeout, 20)
+  assert.deepEqual(outcomes, [])
+  connection.destroy()
+  await first
 })
 
 test('a peer that is silent for commandTimeout is taken for dead, and all that waits fails', async (t) => {
@@ -243,7 +247,7 @@ test('a peer that says anything is not taken for dead', async (t) => {
       if (command[0] === 'NEVER') peer.send('>1\r\n+alive\r\n')
       return echo(command, peer)
     },
-    { commandTimeout: 30 },
+    { commandTimeout: 300 },
   )
   await rejection(connection.call('NEVER'), TimeoutError)
   assert.equal(connection.error, undefined)
@@ -330,6 +334,7 @@ test('of many commands under one signal each knows whether it left', async (t) =
   const unsent = Array.from({ length: 50 }, () =>
     rejection(connection.execute(['INCR', 'n'], options), AbortError),
   )
+  assert.equal(getEventListeners(controller.signal, 'abort').length, 1)
   controller.abort()
   assert.ok((await Promise.all(sent)).every((it) => it.mayHaveExecuted))
   assert.ok((await Promise.all(unsent)).every((it) => !it.mayHaveExecuted))
@@ -409,6 +414,21 @@ test('commands to a peer that does not read wait unsent, and can be taken back',
     server.commands.filter(([name]) => name === 'INCR'),
     [],
   )
+})
+
+test('bytes that the socket still holds are not overwritten by what other connections send', async (t) => {
+  const { server, connection } = await connected(t, echo)
+  const peer = server.peers[0] as Peer
+  peer.socket.pause()
+  const text = (i: number) => `${i}:`.padEnd(1000, String(i % 10))
+  const replies = Promise.all(Array.from({ length: 16_384 }, (_, i) => connection.call('ECHO', text(i))))
+  await new Promise(setImmediate)
+  const other = await connect(server.options)
+  t.after(() => other.destroy())
+  const noise = 'y'.repeat(5000)
+  for (let i = 0; i < 20; i += 1) assert.equal(await other.call('ECHO', noise), noise)
+  peer.socket.resume()
+  assert.ok((await replies).every((reply, i) => reply === text(i)))
 })
 
 test('a command has its whole deadline, also behind a peer that has not read for long', async (t) => {
@@ -702,6 +722,28 @@ test('what arrives behind the end is not looked at', async (t) => {
   connection.destroy()
   connection.receive(Buffer.from('@'), 1)
   assert.equal((connection.error as ConnectionError).code, 'CONNECTION_CLOSED')
+})
+
+test('silence is the time for which a reply has been owed and nothing came', async (t) => {
+  const { connection } = await connected(t, echo)
+  await sleep(5)
+  assert.equal(connection.silence, 0)
+  const givenAt = performance.now()
+  const lost = rejection(connection.call('NEVER'), ConnectionError)
+  const early = connection.silence
+  assert.ok(early >= 0 && early <= performance.now() - givenAt)
+  await sleep(10)
+  assert.ok(connection.silence >= early + 9)
+  connection.destroy()
+  await lost
+  assert.equal(connection.silence, 0)
+})
+
+test('a connection that is destroyed before it was ready never is', async () => {
+  const connection = new Connection(new Socket(), 'nowhere', resolveConnectionOptions())
+  const ready = connection.ready(async () => 3)
+  connection.destroy()
+  assert.equal((await rejection(ready, ConnectionError)).code, 'CONNECTION_CLOSED')
 })
 
 test('the instant at which the peer was last heard moves with each piece of a reply', async (t) => {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { type AddressInfo, createServer, Socket } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -178,7 +179,7 @@ test('TLS: a server that closes before the end of the TLS handshake is a connect
 
 test('TLS: a server that is silent in the TLS handshake is given up there, by time or by signal', async (t) => {
   const sockets: Socket[] = []
-  const server = createServer((socket) => sockets.push(socket.resume())).listen(0, '127.0.0.1')
+  const server = createServer((socket) => sockets.push(socket)).listen(0, '127.0.0.1')
   t.after(() => {
     server.close()
     for (const socket of sockets) socket.destroy()
@@ -186,7 +187,12 @@ test('TLS: a server that is silent in the TLS handshake is given up there, by ti
   await new Promise((resolve) => server.once('listening', resolve))
   const { port } = server.address() as AddressInfo
   const options = { host: '127.0.0.1', port, tls: true }
-  const error = await failure(connect({ ...options, connectTimeout: 60 }))
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const late = failure(connect({ ...options, connectTimeout: 60 }))
+  const [socket] = (await once(server, 'connection')) as [Socket]
+  await once(socket, 'readable')
+  t.mock.timers.tick(60)
+  const error = await late
   assert.deepEqual([error.code, error.phase], ['CONNECT_TIMEOUT', 'tls'])
   const controller = new AbortController()
   const attempt = connect({ ...options, signal: controller.signal })

@@ -196,7 +196,7 @@ test('a server that hangs is found out, and one that comes back is found with a 
   server.signal('SIGSTOP')
   await assert.rejects(connection.call('PING'), TimeoutError)
   assert.ok(connection.error instanceof ConnectionError && connection.error.code === 'CONNECTION_LOST')
-  await assert.rejects(connect({ port: server.port, connectTimeout: 100 }), { phase: 'handshake' })
+  await assert.rejects(connect({ port: server.port, connectTimeout: 500 }), { phase: 'handshake' })
   server.signal('SIGCONT')
   const next = await open(t, { port: server.port })
   assert.equal(await next.call('PING'), 'PONG')
