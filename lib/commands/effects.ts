@@ -7,6 +7,8 @@
 
 import type { Argument } from '../resp/index.ts'
 import { type Description, describe, isWord } from './lookup.ts'
+import { CommandBit } from './row.ts'
+import { commandRows } from './table.gen.ts'
 
 /** The bits of a connection's state: how it may differ from one that was just dialed. */
 export const StateBit = Object.freeze({
@@ -70,6 +72,15 @@ export function connectionEffect(command: readonly Argument[]): ConnectionEffect
   if (known === undefined) return undefined
   const effect = effects.get(known.name)
   return typeof effect === 'function' ? effect(command) : effect
+}
+
+/**
+ * Whether the command is one of the great majority: known, without effect on its connection, and never blocking.
+ * What every command is asked on its way, so it costs one access to a set; names in mixed case or as bytes, and
+ * containers such as `CLIENT`, are never ordinary and are looked at in full.
+ */
+export function isOrdinary(command: readonly Argument[]): boolean {
+  return ordinaryNames.has(command[0])
 }
 
 /** Whether the command needs a connection of its own: whoever shared it would get its effect too. */
@@ -178,3 +189,11 @@ function hello(command: readonly Argument[]): ConnectionEffect | undefined {
   }
   return effect(sets, 0)
 }
+
+/** In capitals and in small letters. */
+const ordinaryNames: ReadonlySet<unknown> = new Set(
+  commandRows
+    .filter(([name, bits]) => !name.includes(' ') && !effects.has(name) && (bits & CommandBit.blocking) === 0)
+    .filter(([name]) => !commandRows.some(([other]) => other.startsWith(`${name} `)))
+    .flatMap(([name]) => [name, name.toLowerCase()]),
+)

@@ -4,6 +4,7 @@ export {
   type ConnectionEffect,
   type ConnectionState,
   connectionEffect,
+  isOrdinary,
   isStateful,
   StateBit,
   stateAfter,

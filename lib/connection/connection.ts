@@ -14,6 +14,7 @@ import {
   type ConnectionEffect,
   connectionEffect,
   isBlocking,
+  isOrdinary,
   StateBit,
 } from '../commands/index.ts'
 import {
@@ -42,6 +43,12 @@ export interface ExecuteOptions {
   /** Gives the command up. Not sent yet: it never is. Sent: it may run, and its reply is swallowed. */
   readonly signal?: AbortSignal | undefined
 }
+
+/**
+ * So many commands, if they are a good part of all that are under way, are written without waiting for the end of
+ * the tick: the server works on them while the next are encoded.
+ */
+const EARLY_FLUSH = 32
 
 type State = 'connecting' | 'ready' | 'closing' | 'closed'
 
@@ -75,7 +82,10 @@ export class Connection {
   /** The socket has not taken all of the last write: nothing more is written until it has. */
   #isBlocked = false
   #isMonitoring = false
-  /** Instants of `performance.now()`: of the batch being collected, and of the last byte from the peer. */
+  /**
+   * Instants of `performance.now()`: of the batch being collected, in whole milliseconds so that a command keeps it
+   * without an allocation, and of the last byte from the peer.
+   */
   #batchAt = 0
   #heardAt = performance.now()
 
@@ -118,7 +128,7 @@ export class Connection {
   /** Milliseconds for which a command has been owed a reply and no byte has come; 0 when none is owed. */
   get silence(): number {
     const first = this.#pending.first()
-    return first === undefined ? 0 : performance.now() - Math.max(first.startedAt, this.#heardAt)
+    return first === undefined ? 0 : Math.max(performance.now() - Math.max(first.startedAt, this.#heardAt), 0)
   }
 
   /**
@@ -195,33 +205,39 @@ export class Connection {
         ),
       )
     }
+    if (this.#unwritten === 0 || this.#isBlocked) this.#batchAt = Math.ceil(performance.now())
     const timeout = options?.timeout ?? this.#defaultTimeout(command)
     if (!(timeout >= 0)) throw new RangeError(`option timeout must be 0 or more milliseconds, got ${timeout}`)
-    const effect = connectionEffect(command)
-    if (effect !== undefined && (effect.sets & StateBit.reply) !== 0) {
-      throw new TypeError('CLIENT REPLY is not supported: a command here is the promise of its reply')
-    }
-    if (this.#unwritten === 0 || this.#isBlocked) this.#batchAt = performance.now()
     let pending!: PendingCommand
     const promise = new Promise<Reply>((resolve, reject) => {
       pending = new PendingCommand(resolve, reject, options?.replies === 'buffer', timeout, this.#batchAt)
     })
+    if (!isOrdinary(command)) this.#prepare(command, pending)
     if (signal === undefined && !this.#isBlocked) this.#outbox.add(command)
     else this.#outbox.addRevocable(command, pending)
-    pending.confirmations = awaitedConfirmations(command)
-    pending.effect = effect
-    if (effect !== undefined && (effect.sets & StateBit.monitor) !== 0) this.#isMonitoring = true
     this.#pending.push(pending)
     this.#unwritten += 1
     if (signal !== undefined) pending.watch(signal, () => this.#abort(pending, signal))
     if (timeout !== 0) this.#deadlines.add(pending.expiresAt)
-    this.#scheduleFlush()
+    if (this.#unwritten >= EARLY_FLUSH && this.#unwritten * 4 >= this.#pending.length) this.#flush()
+    else this.#scheduleFlush()
     return promise
+  }
+
+  /** What is to be known of a command whose reply is no common one, or changes the connection. */
+  #prepare(command: readonly Argument[], pending: PendingCommand): void {
+    const effect = connectionEffect(command)
+    if (effect !== undefined && (effect.sets & StateBit.reply) !== 0) {
+      throw new TypeError('CLIENT REPLY is not supported: a command here is the promise of its reply')
+    }
+    pending.confirmations = awaitedConfirmations(command)
+    pending.effect = effect
+    if (effect !== undefined && (effect.sets & StateBit.monitor) !== 0) this.#isMonitoring = true
   }
 
   #defaultTimeout(command: readonly Argument[]): number {
     const { commandTimeout } = this.#options
-    if (commandTimeout === 0 || !isBlocking(command)) return commandTimeout
+    if (commandTimeout === 0 || isOrdinary(command) || !isBlocking(command)) return commandTimeout
     const own = blockingTimeout(command)
     return own === undefined || own === 0 ? 0 : own + commandTimeout
   }

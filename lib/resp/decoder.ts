@@ -15,6 +15,7 @@
 
 import { ProtocolError, ReplyError } from '../errors.ts'
 import { parseBigNumber, parseDouble, parseInteger } from './numbers.ts'
+import { TextReader } from './text.ts'
 import { Byte, type DecoderLimits, defaultLimits, type Reply } from './types.ts'
 
 /** What `#element()` and `#header()` return when the chunk ends too early. */
@@ -61,6 +62,7 @@ export class Decoder {
   /** Bytes from `#at` that are known to hold no end of a line: not searched again when more have arrived. */
   #searched = 0
   readonly #frames: Frame[] = []
+  readonly #text = new TextReader()
   #body: Buffer | undefined
   #bodyKind: BulkKind = Byte.bulk
   /** Bytes of `#body` that are filled, and that are wanted: the string and its CRLF. */
@@ -97,6 +99,7 @@ export class Decoder {
    * before the chunk's memory is used again.
    */
   feed(chunk: Buffer, length: number = chunk.length): void {
+    this.#text.reset()
     if (this.#at === this.#end) {
       this.#buffer = chunk
       this.#isOwn = false
@@ -391,7 +394,8 @@ export class Decoder {
     if (kind === Byte.chunk || (this.#asBytes && !this.#isPush)) {
       return isOurs ? buffer.subarray(start, to) : Buffer.from(buffer.subarray(start, to))
     }
-    return buffer.toString('utf8', start, to)
+    if (isOurs) return buffer.toString('utf8', start, to)
+    return this.#text.read(buffer, start, to, this.#end, this.#frames.length > 0)
   }
 
   /** aggregate = (`*`|`%`|`~`|`>`|`|`) count CRLF elements; a pair of a map is two elements */

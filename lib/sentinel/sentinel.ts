@@ -58,7 +58,7 @@ export class Sentinel extends EventEmitter<SentinelEvents> {
   async ready({ signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
     const timeout = this.#holdTimeoutMs
     const expiresAt = timeout === 0 ? Number.POSITIVE_INFINITY : performance.now() + timeout
-    while (this.#router.pick('write') === undefined) {
+    while (this.#router.isClosed || this.#router.pick('write') === undefined) {
       await this.#router.hold({ bytes: 0, expiresAt, timeout, signal })
     }
   }

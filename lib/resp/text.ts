@@ -1,0 +1,63 @@
+// Bytes → strings. A call into C++ for each short string costs more than the string; so the text of the next 512
+// bytes is made at once, where they are ASCII, and short strings are cut out of it:
+//
+//   buffer  … $4 CRLF abcd CRLF $4 CRLF efgh CRLF …
+//               [ window, one string of up to 512 characters ]
+//
+// Measured (bench/, arrays of 100 strings of 17 bytes): a third of the time. V8 copies up to 12 characters out of
+// a string and refers to it for more: what is cut out keeps at most one window alive, not the chunk. Scalars of
+// 13 characters and more do not use it, so that one that is kept does not keep its neighbours.
+
+import { isAscii } from 'node:buffer'
+
+const WINDOW_BYTES = 512
+/** V8 copies cuts shorter than this, and refers to the whole for longer ones. */
+const LONGEST_COPY = 12
+/** Longer ones are worth a call of their own. */
+const LONGEST_CUT = 128
+/** With less than this behind it, a string is the last or the only one: no window for it. */
+const MIN_BEHIND = 64
+
+/** What `Buffer` has and its type does not tell: the conversion without the checks of `toString()`. */
+interface Slices {
+  utf8Slice(from: number, to: number): string
+  latin1Slice(from: number, to: number): string
+}
+
+export class TextReader {
+  #window = ''
+  /** Where in the buffer the window is; empty when `#to` is 0. */
+  #from = 0
+  #to = 0
+  /** Bytes before this one are known not to be worth a window: they are not all ASCII. */
+  #notBefore = 0
+
+  /** To be called whenever the bytes at the same places become others. */
+  reset(): void {
+    this.#to = this.#notBefore = 0
+  }
+
+  /**
+   * The text of `buffer[from]` to `buffer[to]`, which are bytes of UTF-8; invalid ones become U+FFFD.
+   *
+   * @param end where the buffer's valid bytes end
+   * @param isItem whether it is one of many, in an aggregate
+   */
+  read(buffer: Buffer, from: number, to: number, end: number, isItem: boolean): string {
+    const length = to - from
+    if (length <= (isItem ? LONGEST_CUT : LONGEST_COPY)) {
+      if (from >= this.#from && to <= this.#to) return this.#window.slice(from - this.#from, to - this.#from)
+      if (end - to >= MIN_BEHIND && from >= this.#notBefore) {
+        const windowEnd = Math.min(from + WINDOW_BYTES, end)
+        if (isAscii(buffer.subarray(from, windowEnd))) {
+          this.#window = (buffer as Buffer & Slices).latin1Slice(from, windowEnd)
+          this.#from = from
+          this.#to = windowEnd
+          return this.#window.slice(0, length)
+        }
+        this.#notBefore = windowEnd
+      }
+    }
+    return (buffer as Buffer & Slices).utf8Slice(from, to)
+  }
+}
