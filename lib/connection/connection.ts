@@ -206,13 +206,14 @@ export class Connection {
       )
     }
     if (this.#unwritten === 0 || this.#isBlocked) this.#batchAt = Math.ceil(performance.now())
-    const timeout = options?.timeout ?? this.#defaultTimeout(command)
+    const isPlain = isOrdinary(command)
+    const timeout = options?.timeout ?? (isPlain ? this.#options.commandTimeout : this.#ownTimeout(command))
     if (!(timeout >= 0)) throw new RangeError(`option timeout must be 0 or more milliseconds, got ${timeout}`)
     let pending!: PendingCommand
     const promise = new Promise<Reply>((resolve, reject) => {
       pending = new PendingCommand(resolve, reject, options?.replies === 'buffer', timeout, this.#batchAt)
     })
-    if (!isOrdinary(command)) this.#prepare(command, pending)
+    if (!isPlain) this.#prepare(command, pending)
     if (signal === undefined && !this.#isBlocked) this.#outbox.add(command)
     else this.#outbox.addRevocable(command, pending)
     this.#pending.push(pending)
@@ -235,9 +236,10 @@ export class Connection {
     if (effect !== undefined && (effect.sets & StateBit.monitor) !== 0) this.#isMonitoring = true
   }
 
-  #defaultTimeout(command: readonly Argument[]): number {
+  /** A command that blocks has its own timeout, and then some. */
+  #ownTimeout(command: readonly Argument[]): number {
     const { commandTimeout } = this.#options
-    if (commandTimeout === 0 || isOrdinary(command) || !isBlocking(command)) return commandTimeout
+    if (commandTimeout === 0 || !isBlocking(command)) return commandTimeout
     const own = blockingTimeout(command)
     return own === undefined || own === 0 ? 0 : own + commandTimeout
   }

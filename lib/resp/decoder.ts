@@ -229,8 +229,11 @@ export class Decoder {
   #element(): Reply | typeof INCOMPLETE | typeof OPENED {
     if (this.#at === this.#end || (this.#searched > 0 && this.#lacksLine())) return INCOMPLETE
     const type = this.#buffer[this.#at] as number
-    const top = this.#frames[this.#frames.length - 1]
-    if (top?.kind === Byte.bulk && type !== Byte.chunk) throw unexpected(type, 'inside a streamed string')
+    const frames = this.#frames
+    const top = frames.length === 0 ? undefined : frames[frames.length - 1]
+    if (top !== undefined && top.kind === Byte.bulk && type !== Byte.chunk) {
+      throw unexpected(type, 'inside a streamed string')
+    }
     switch (type) {
       case Byte.bulk:
         return this.#bulk(Byte.bulk)
