@@ -128,7 +128,7 @@ export class Client extends EventEmitter<SentinelEvents> {
    * Borrows a connection of one's own, for WATCH, MULTI, SUBSCRIBE and whatever else changes a connection's
    * state. Give it back with `lease.close()`. It dies with `FENCED` when its server is replaced.
    *
-   * @param options `readFrom`: whose connection. @default 'master'
+   * @param options `readFrom`: whose connection. @default 'master', which waits while a failover is under way
    * @throws what {@link RolePool.get} throws
    */
   async lease(
@@ -136,7 +136,8 @@ export class Client extends EventEmitter<SentinelEvents> {
   ): Promise<Lease<Connection>> {
     const { readFrom = 'master', signal } = options
     checkReadFrom(readFrom)
-    return await new RolePool(this.#router, readFrom, this.#commandTimeout).get({ signal })
+    const target = readFrom === 'master' ? 'write' : readFrom // to write is what it is borrowed for, as a rule
+    return await new RolePool(this.#router, target, this.#commandTimeout).get({ signal })
   }
 
   /** Borrows, runs, gives back, whatever comes of it. */
@@ -183,6 +184,8 @@ export function createClient(options: ClientOptions | string | URL = {}): Client
 }
 
 function merge(base: DispatchOptions, options: CommandOptions): DispatchOptions {
+  if (options === null || typeof options !== 'object')
+    throw new TypeError('command options must be an object')
   for (const name of Object.keys(options)) {
     if (!COMMAND_OPTIONS.has(name)) throw new TypeError(`unknown command option '${name}'`)
   }
@@ -191,6 +194,7 @@ function merge(base: DispatchOptions, options: CommandOptions): DispatchOptions 
     timeout = base.timeout,
     replies = base.replies,
     signal = base.signal,
+    idempotent = base.isIdempotent,
   } = options
   checkReadFrom(readFrom)
   if (typeof timeout !== 'number' || !(timeout >= 0 && timeout <= 2 ** 31 - 1)) {
@@ -201,5 +205,11 @@ function merge(base: DispatchOptions, options: CommandOptions): DispatchOptions 
   if (replies !== undefined && replies !== 'string' && replies !== 'buffer') {
     throw new RangeError(`option replies must be 'string' or 'buffer', got ${JSON.stringify(replies)}`)
   }
-  return { readFrom, timeout, replies, signal, isIdempotent: options.idempotent ?? base.isIdempotent }
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    throw new TypeError('option signal must be an AbortSignal')
+  }
+  if (typeof idempotent !== 'boolean') {
+    throw new TypeError(`option idempotent must be a boolean, got ${typeof idempotent}`)
+  }
+  return { readFrom, timeout, replies, signal, isIdempotent: idempotent }
 }

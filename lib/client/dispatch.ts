@@ -5,10 +5,18 @@
 // own, from the pool of the same server; commands that change the state of a connection are not taken here.
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import { commandName, isBlocking, isReadOnly, isStateful } from '../commands/index.ts'
-import type { ExecuteOptions } from '../connection/index.ts'
-import { type Endpoint, isRetriable, RETRY_MS, type ReadFrom, type Route } from '../endpoint/index.ts'
-import { AbortError, RespoolError, TimeoutError } from '../errors.ts'
+import { blockingTimeout, commandName, isBlocking, isReadOnly, isStateful } from '../commands/index.ts'
+import { type Connection, type ExecuteOptions, watchAbort } from '../connection/index.ts'
+import {
+  type Endpoint,
+  isRetriable,
+  outcomeOf,
+  RETRY_MS,
+  type ReadFrom,
+  type Route,
+} from '../endpoint/index.ts'
+import { AbortError, ConnectionError, PoolError, ReplyError, RespoolError, TimeoutError } from '../errors.ts'
+import type { Lease } from '../pool/index.ts'
 import { type Argument, checkCommand, type Reply } from '../resp/index.ts'
 
 /** How a command is run: what the connection needs to know, and where it may go and go again. */
@@ -34,49 +42,63 @@ export function dispatch(
       `${commandName(command)} changes the state of its connection: borrow one with lease() or use() for it`,
     )
   }
-  if (isBlocking(command)) return new Attempts(route, command, options, true).run()
-  const isRead = isReadOnly(command)
-  const endpoint = route.pick(isRead ? options.readFrom : 'write')
-  if (endpoint === undefined) return new Attempts(route, command, options, false).run()
+  const startedAt = performance.now()
   const owned = ownCommand(command)
+  if (isBlocking(command)) return new Attempts(route, owned, options, true, startedAt).run()
+  const endpoint = route.pick(isReadOnly(command) ? options.readFrom : 'write')
+  if (endpoint === undefined) return new Attempts(route, owned, options, false, startedAt).run()
   return endpoint
     .execute(owned, options)
-    .catch((error: unknown) => new Attempts(route, owned, options, false).goOn(endpoint, error))
+    .catch((error: unknown) => new Attempts(route, owned, options, false, startedAt).run({ endpoint, error }))
 }
 
-/** The way of one command after its first, quick attempt. */
+/** The way of one command, all of it or after a first, quick attempt. */
 class Attempts {
   readonly #route: Route
   readonly #command: readonly Argument[]
   readonly #options: DispatchOptions
   readonly #needsLease: boolean
   readonly #isRead: boolean
+  /** Milliseconds for everything; 0 = no limit. A blocking command's own timeout counts in addition. */
+  readonly #totalMs: number
   readonly #expiresAt: number
+  /** Until when a server that takes it is looked for: a blocking command may wait there for ever, not before. */
+  #giveUpAt: number
+  /** The attempt whose outcome is not known; if the command was tried again, that stays true of it. */
+  #lost: ConnectionError | undefined
 
-  constructor(route: Route, command: readonly Argument[], options: DispatchOptions, needsLease: boolean) {
+  constructor(
+    route: Route,
+    command: readonly Argument[],
+    options: DispatchOptions,
+    needsLease: boolean,
+    startedAt: number,
+  ) {
     this.#route = route
-    this.#command = ownCommand(command)
+    this.#command = command
     this.#options = options
     this.#needsLease = needsLease
     this.#isRead = isReadOnly(command)
-    this.#expiresAt = options.timeout === 0 ? Number.POSITIVE_INFINITY : performance.now() + options.timeout
+    this.#totalMs = needsLease ? totalOf(command, options.timeout) : options.timeout
+    this.#expiresAt = this.#totalMs === 0 ? Number.POSITIVE_INFINITY : startedAt + this.#totalMs
+    this.#giveUpAt = options.timeout === 0 ? Number.POSITIVE_INFINITY : startedAt + options.timeout
   }
 
-  async run(): Promise<Reply> {
-    for (;;) {
-      const endpoint = await this.#pick()
-      try {
-        return await this.#execute(endpoint)
-      } catch (error) {
-        await this.#recover(endpoint, error)
+  /** @param failed the first attempt, if it has been made */
+  async run(failed?: { readonly endpoint: Endpoint; readonly error: unknown }): Promise<Reply> {
+    try {
+      if (failed !== undefined) await this.#recover(failed.endpoint, failed.error)
+      for (;;) {
+        const endpoint = await this.#pick()
+        try {
+          return await this.#execute(endpoint)
+        } catch (error) {
+          await this.#recover(endpoint, error)
+        }
       }
+    } catch (error) {
+      throw this.#lastWord(error)
     }
-  }
-
-  /** The first attempt failed at that server. */
-  async goOn(endpoint: Endpoint, error: unknown): Promise<Reply> {
-    await this.#recover(endpoint, error)
-    return await this.run()
   }
 
   async #pick(): Promise<Endpoint> {
@@ -86,38 +108,108 @@ class Attempts {
       if (endpoint !== undefined) return endpoint
       await this.#route.hold({
         bytes: byteLength(this.#command),
-        expiresAt: this.#expiresAt,
+        expiresAt: this.#giveUpAt,
         timeout,
         signal,
       })
     }
   }
 
-  #execute(endpoint: Endpoint): Promise<Reply> {
-    const { timeout, replies, signal } = this.#options
-    if (this.#needsLease) {
-      // its deadline is its own timeout and a margin, which the connection knows
-      return endpoint.pool.use((lease) => lease.execute(this.#command, { replies, signal }), { signal })
+  async #execute(endpoint: Endpoint): Promise<Reply> {
+    const { replies, signal } = this.#options
+    if (!this.#needsLease) {
+      return await endpoint.execute(this.#command, { replies, signal, timeout: this.#leftMs() })
     }
-    const left = timeout === 0 ? 0 : Math.max(this.#expiresAt - performance.now(), 1)
-    return endpoint.execute(this.#command, { replies, signal, timeout: left })
+    const lease = await this.#borrow(endpoint)
+    try {
+      return await lease.execute(this.#command, { replies, signal, timeout: this.#leftMs() })
+    } finally {
+      await lease.close()
+    }
+  }
+
+  #leftMs(): number {
+    return this.#totalMs === 0 ? 0 : Math.max(this.#expiresAt - performance.now(), 1)
+  }
+
+  /** Waits for a connection of the command's own no longer than for a server. */
+  async #borrow(endpoint: Endpoint): Promise<Lease<Connection>> {
+    const { signal, timeout } = this.#options
+    if (timeout === 0) return await endpoint.pool.get({ signal })
+    const ending = new AbortController()
+    const timer = setTimeout(() => ending.abort(), Math.max(this.#giveUpAt - performance.now(), 1))
+    const unwatch = signal === undefined ? undefined : watchAbort(signal, () => ending.abort())
+    try {
+      if (signal?.aborted) throw new AbortError(signal)
+      return await endpoint.pool.get({ signal: ending.signal })
+    } catch (error) {
+      if (signal?.aborted) throw new AbortError(signal)
+      if (!ending.signal.aborted) throw error
+      throw new TimeoutError(`no connection of its own at ${endpoint.address} within ${timeout} ms`, {
+        timeout,
+      })
+    } finally {
+      clearTimeout(timer)
+      unwatch?.()
+    }
   }
 
   /** Returns when the command may be tried again; else throws why not. */
   async #recover(endpoint: Endpoint, error: unknown): Promise<void> {
     const { signal, isIdempotent, timeout } = this.#options
-    if (this.#route.isClosed || !(error instanceof RespoolError)) throw error
-    const isMoved = endpoint.error !== undefined && !error.mayHaveExecuted
+    if (!(error instanceof RespoolError)) throw error
+    const isMoved = error.code === 'POOL_CLOSED' && endpoint.error !== undefined
+    if (this.#route.isClosed) throw isMoved || outcomeOf(error) === 'not-sent' ? closedError(error) : error
     if (!isMoved && !isRetriable(error, this.#isRead || isIdempotent)) throw error
+    if (error.mayHaveExecuted && error instanceof ConnectionError) {
+      this.#lost = error
+      if (this.#needsLease)
+        this.#giveUpAt = Math.min(this.#expiresAt, performance.now() + (timeout || Infinity))
+    }
     this.#route.report(endpoint, error)
     const target = this.#isRead ? this.#options.readFrom : 'write'
     // somebody else takes it at once; the same server needs a moment
-    if (this.#route.pick(target) === endpoint) await sleep(RETRY_MS)
+    if (this.#route.pick(target) === endpoint)
+      await sleep(Math.max(Math.min(RETRY_MS, this.#giveUpAt - performance.now()), 0))
     if (signal?.aborted) throw new AbortError(signal)
-    if (performance.now() >= this.#expiresAt) {
+    if (performance.now() >= this.#giveUpAt) {
       throw new TimeoutError(`not done within ${timeout} ms: ${error.message}`, { timeout, cause: error })
     }
   }
+
+  /** The error of the last attempt as that of the whole: with the deadline as it was set, and the true outcome. */
+  #lastWord(error: unknown): unknown {
+    if (!(error instanceof RespoolError) || error instanceof ReplyError) return error
+    const mayHaveExecuted = error.mayHaveExecuted || this.#lost !== undefined
+    const { signal, timeout } = this.#options
+    if (error instanceof TimeoutError) {
+      const isWhole = error.timeout === timeout || error.timeout === this.#totalMs
+      if (isWhole && mayHaveExecuted === error.mayHaveExecuted) return error
+      const message = isWhole ? error.message : `not done within ${this.#totalMs} ms: ${error.message}`
+      return new TimeoutError(message, { timeout: this.#totalMs, cause: error, mayHaveExecuted })
+    }
+    if (this.#lost === undefined || error.mayHaveExecuted) return error
+    if (error instanceof AbortError && signal !== undefined)
+      return new AbortError(signal, { mayHaveExecuted })
+    const { code, address, phase } = this.#lost
+    const message = `${this.#lost.message}; tried again, but: ${error.message}`
+    return new ConnectionError(code as 'CONNECTION_LOST', message, {
+      address,
+      phase,
+      mayHaveExecuted,
+      cause: error,
+    })
+  }
+}
+
+/** What a blocking command may take: its own time, 0 for ever, and the usual margin. */
+function totalOf(command: readonly Argument[], timeout: number): number {
+  const own = blockingTimeout(command)
+  return timeout === 0 || own === 0 ? 0 : (own ?? 0) + timeout
+}
+
+function closedError(cause: Error): PoolError {
+  return new PoolError('CLIENT_CLOSED', 'the client was closed', { cause })
 }
 
 /** The caller's bytes may change as soon as it has control again, an attempt may come later. */

@@ -30,6 +30,9 @@ const DEFAULT_PING_INTERVAL = 1_000
 /** Leases and blocking commands of one process: a few are kept, many are possible, an endless number is not. */
 const DEFAULT_POOL = Object.freeze({ maxIdle: 10, maxActive: 100, wait: true, idleTimeout: 240_000 })
 
+/** What `Sentinel` is told with the rest, and a client for all kinds of deployments alike. */
+const BESIDE_SENTINEL = ['connection', 'pool', 'readFrom', 'pingInterval', 'maxHeld', 'maxHeldBytes'] as const
+
 /** The Sentinel part of {@link ClientOptions}. */
 export interface ClientSentinelOptions
   extends Pick<
@@ -58,8 +61,9 @@ export type ResolvedClientOptions = { readonly readFrom: ReadFrom; readonly comm
   | { readonly kind: 'sentinel'; readonly sentinel: ResolvedSentinelOptions }
 )
 
+/** As in other URLs the last `@` ends the user part; what of it stands elsewhere is no URL, and is not repeated. */
 const SENTINEL_URL =
-  /^(?:redis|valkey)\+sentinel:\/\/(?:([^@/]*)@)?([^/?#]*)\/([^/?#]+)(?:\/(\d+))?\/?(?:\?([^#]*))?$/
+  /^(?:redis|valkey)\+sentinel:\/\/(?:([^/?#]*)@)?([^/?#@]*)\/([^/?#@]+)(?:\/(\d+))?\/?(?:\?([^#@]*))?$/
 
 /**
  * Checks and completes.
@@ -78,6 +82,9 @@ export function resolveClientOptions(target: string | URL | ClientOptions = {}):
   if (sentinel !== undefined) {
     for (const name of ['host', 'port', 'path'] as const) {
       if (connection[name] !== undefined) throw new TypeError(`option ${name} excludes option sentinel`)
+    }
+    for (const name of BESIDE_SENTINEL) {
+      if (name in { ...sentinel }) throw new TypeError(`option ${name} has its place beside option sentinel`)
     }
     const settings = { connection, pool: ownPool, readFrom, pingInterval, maxHeld, maxHeldBytes }
     return { ...common, kind: 'sentinel', sentinel: resolveSentinelOptions({ ...sentinel, ...settings }) }
@@ -106,7 +113,15 @@ function fromUrl(source: string | URL): ClientOptions {
   // the parts that it has in common with the URL of one server are read as such
   const common = `redis://${user === undefined ? '' : `${user}@`}localhost/${database ?? ''}?${query ?? ''}`
   const { host: _, ...options } = withReadFrom(common)
-  return { ...options, sentinel: { name: decodeURIComponent(name), sentinels: hosts.split(',') } }
+  return { ...options, sentinel: { name: decode(name), sentinels: hosts.split(',') } }
+}
+
+function decode(name: string): string {
+  try {
+    return decodeURIComponent(name)
+  } catch {
+    throw new TypeError('the name in a Sentinel URL has a malformed escape')
+  }
 }
 
 function withReadFrom(source: string | URL): ClientOptions {

@@ -205,7 +205,7 @@ export class Connection {
         ),
       )
     }
-    if (this.#unwritten === 0 || this.#isBlocked) this.#batchAt = Math.ceil(performance.now())
+    if (this.#unwritten === 0 || this.#isBlocked) this.#batchAt = Math.floor(performance.now())
     const isPlain = isOrdinary(command)
     const timeout = options?.timeout ?? (isPlain ? this.#options.commandTimeout : this.#ownTimeout(command))
     if (!(timeout >= 0)) throw new RangeError(`option timeout must be 0 or more milliseconds, got ${timeout}`)

@@ -43,7 +43,8 @@ export class PendingCommand {
     this.asBytes = asBytes
     this.timeout = timeout
     this.startedAt = startedAt
-    this.expiresAt = timeout === 0 ? Number.POSITIVE_INFINITY : startedAt + timeout
+    // the start was rounded down
+    this.expiresAt = timeout === 0 ? Number.POSITIVE_INFINITY : startedAt + timeout + 1
   }
 
   /** Calls back when the signal is aborted while the command is not settled. */

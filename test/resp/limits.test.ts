@@ -137,7 +137,7 @@ test('the memory of a string that is arriving follows what has arrived', () => {
 
 test('a reply that the process cannot hold is a protocol error like others', (t) => {
   // What a string of 512 MiB and a set of 2^24 elements do, without the memory for them.
-  t.mock.method(Buffer.prototype, 'toString', () => {
+  t.mock.method(Buffer.prototype as Buffer & { utf8Slice(): string }, 'utf8Slice', () => {
     throw new RangeError('Cannot create a string longer than 0x1fffffe8 characters')
   })
   const decoder = new Decoder()

@@ -209,13 +209,13 @@ test('sentinels that lag behind in their epoch are not followed back', async (t)
   other.role = masterRole()
   liar.says({ master: other.address, epoch: 4 })
   const asked = liar.questionCount
-  await eventually('it has been asked a few times', () => liar.questionCount > asked + 3)
+  await eventually('it has been asked a few times', () => liar.questionCount > asked + 1)
   assert.equal(ha.topology.master, master.address)
   assert.equal(ha.topology.generation, 1)
   // not even when it is the only one left
   for (const sentinel of honest) sentinel.refusal = 'NOPERM not now'
   const before = liar.questionCount
-  await eventually('it has been asked alone', () => liar.questionCount > before + 3)
+  await eventually('it has been asked alone', () => liar.questionCount > before + 1)
   assert.equal(ha.topology.master, master.address)
   await ha.master.use((lease) => assert.equal(lease.connection.address, master.address))
 })
@@ -295,18 +295,39 @@ test('an event that names another master holds writes before anything else is kn
 
 test('an announcement that nobody confirms holds writes for a while only', async (t) => {
   const deployment = await scriptedDeployment(t)
+  const { master, replicas, seeds, sentinels } = deployment
+  const [heir] = replicas
+  const [accuser] = sentinels
+  assert.ok(heir && accuser)
+  const client = clientOf(t, seeds)
+  await client.call('INCR', 'n')
+  await isQuiet(deployment)
+  announce(deployment, master.address, heir.address)
+  // the others say that nothing has changed, but it was not theirs
+  accuser.isSilent = true
+  const start = performance.now()
+  await eventually('writes are held', () => client.topology?.holding === true)
+  assert.equal(await client.call('INCR', 'n'), 2)
+  const ms = performance.now() - start
+  assert.ok(ms > 500 && ms < 3_000, `${ms} ms`)
+  assert.equal(client.topology?.master, master.address)
+})
+
+test('an announcement that its own sentinel takes back holds writes no longer', async (t) => {
+  const deployment = await scriptedDeployment(t)
   const { master, replicas, seeds } = deployment
   const [heir] = replicas
   assert.ok(heir)
   const client = clientOf(t, seeds)
   await client.call('INCR', 'n')
   await isQuiet(deployment)
+  const seen: boolean[] = []
+  client.on('topology', ({ holding }) => seen.push(holding))
   announce(deployment, master.address, heir.address)
+  await eventually('writes were held', () => seen.includes(true))
   const start = performance.now()
-  await eventually('writes are held', () => client.topology?.holding === true)
   assert.equal(await client.call('INCR', 'n'), 2)
-  assert.ok(performance.now() - start < 2_000)
-  assert.equal(client.topology?.master, master.address)
+  assert.ok(performance.now() - start < 800)
 })
 
 test('events about other names hold nothing', async (t) => {
