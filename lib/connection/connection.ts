@@ -88,6 +88,8 @@ export class Connection {
    */
   #batchAt = 0
   #heardAt = performance.now()
+  /** Pieces received. */
+  #heard = 0
 
   /** For `connect()`: a connection over a socket that is about to open, before its handshake. */
   constructor(socket: Socket, address: string, options: ResolvedConnectionOptions) {
@@ -216,6 +218,7 @@ export class Connection {
     if (!isPlain) this.#prepare(command, pending)
     if (signal === undefined && !this.#isBlocked) this.#outbox.add(command)
     else this.#outbox.addRevocable(command, pending)
+    pending.heardBefore = this.#heard
     this.#pending.push(pending)
     this.#unwritten += 1
     if (signal !== undefined) pending.watch(signal, () => this.#abort(pending, signal))
@@ -268,6 +271,7 @@ export class Connection {
   receive(bytes: Buffer, length: number): void {
     if (this.#state === 'closed') return
     this.#heardAt = performance.now()
+    this.#heard += 1
     const decoder = this.#decoder
     try {
       decoder.feed(bytes, length)
@@ -368,7 +372,7 @@ export class Connection {
           mayHaveExecuted: isSent,
         }),
       )
-      if (isSent && this.#heardAt < command.startedAt) silentMs = Math.max(silentMs, timeout)
+      if (isSent && this.#heard === command.heardBefore) silentMs = Math.max(silentMs, timeout)
     }
     const { commandTimeout } = this.#options
     if (commandTimeout !== 0 && silentMs >= commandTimeout) {

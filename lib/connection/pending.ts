@@ -24,8 +24,9 @@ export class PendingCommand {
   confirmations: AwaitedConfirmations | undefined = undefined
   /** What its reply, if it is no error, changes in the connection. */
   effect: ConnectionEffect | undefined = undefined
-  /** How many commands the connection was given before it. */
+  /** How many commands the connection was given before it, and how many pieces it had received. */
   number = 0
+  heardBefore = 0
   isSettled = false
   /** Taken back before a byte of it was written: its place gets no reply. */
   isDropped = false
