@@ -27,13 +27,16 @@ export interface TestTopology {
   readonly sentinels: readonly TestServer[]
 }
 
+/** With a second or less, a sentinel takes a server that is new to it for down before its first ping. */
+const DEFAULT_DOWN_AFTER_MS = 1500
+
 /** What {@link startTopology} can be told. Durations are milliseconds. */
 export interface TestTopologyOptions {
   /** @default 1 */
   readonly replicas?: number
   /** @default 3 */
   readonly sentinels?: number
-  /** @default 1000 */
+  /** @default 1500 */
   readonly downAfter?: number
   /** @default 5000 */
   readonly failoverTimeout?: number
@@ -160,7 +163,7 @@ async function startSentinels(
         config: [
           `sentinel myid ${self.id}`,
           `sentinel monitor ${name} 127.0.0.1 ${master.port} ${quorum}`,
-          `sentinel down-after-milliseconds ${name} ${options.downAfter ?? 1000}`,
+          `sentinel down-after-milliseconds ${name} ${options.downAfter ?? DEFAULT_DOWN_AFTER_MS}`,
           `sentinel failover-timeout ${name} ${options.failoverTimeout ?? 5000}`,
           ...(options.password === undefined ? [] : [`sentinel auth-pass ${name} ${options.password}`]),
           ...replicas.map((replica) => `sentinel known-replica ${name} 127.0.0.1 ${replica.port}`),
