@@ -168,11 +168,12 @@ class Attempts {
     }
     this.#route.report(endpoint, error)
     const target = this.#isRead ? this.#options.readFrom : 'write'
-    // somebody else takes it at once; the same server needs a moment
-    if (this.#route.pick(target) === endpoint)
-      await sleep(Math.max(Math.min(RETRY_MS, this.#giveUpAt - performance.now()), 0))
+    // somebody else takes it at once; the same server needs a moment, and then some time to answer in
+    const isSame = this.#route.pick(target) === endpoint
+    const leftMs = this.#giveUpAt - performance.now()
+    if (isSame && leftMs > 0) await sleep(Math.min(RETRY_MS, leftMs))
     if (signal?.aborted) throw new AbortError(signal)
-    if (performance.now() >= this.#giveUpAt) {
+    if (performance.now() >= this.#giveUpAt || (isSame && leftMs <= RETRY_MS)) {
       throw new TimeoutError(`not done within ${timeout} ms: ${error.message}`, { timeout, cause: error })
     }
   }

@@ -99,7 +99,9 @@ test('a lease is of the server that readFrom says', async (t) => {
   const client = createClient({ sentinel: { name: 'm', sentinels: seeds }, readFrom: 'replica' })
   t.after(() => client.destroy())
   await client.use((lease) => assert.equal(lease.connection.address, master.address))
-  await client.use((lease) => assert.equal(lease.connection.address, replicas[0]?.address), { readFrom: 'replica' })
+  await client.use((lease) => assert.equal(lease.connection.address, replicas[0]?.address), {
+    readFrom: 'replica',
+  })
   await client.use((lease) => assert.equal(lease.connection.address, master.address), { readFrom: 'master' })
 })
 
@@ -136,7 +138,7 @@ test('close() waits for what is in flight and for leases; later calls say that i
     [createClient({ sentinel: { name: 'm', sentinels: seeds } }), master],
   ]
   for (const [client, node] of clients) {
-    let answer = () => {}
+    let answer = (): void => assert.fail('there is nothing to answer')
     node.intercept = (command, peer) => {
       if (command[0] !== 'GET') return 'pass'
       answer = () => peer.send(bulk('late'))
@@ -237,9 +239,13 @@ test('a process exits by itself when its clients are closed or destroyed, and no
     console.log(await reply, await lost)
   `
   const start = performance.now()
-  const { stdout, stderr } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', program], {
-    timeout: 20_000,
-  })
+  const { stdout, stderr } = await promisify(execFile)(
+    process.execPath,
+    ['--input-type=module', '-e', program],
+    {
+      timeout: 20_000,
+    },
+  )
   assert.equal(stderr, '')
   assert.equal(stdout, 'CLIENT_CLOSED CLIENT_CLOSED\n')
   const ms = performance.now() - start

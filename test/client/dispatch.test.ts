@@ -19,7 +19,11 @@ function clientOf(t: TestContext, node: ScriptedNode, options: ClientOptions = {
 }
 
 /** Does that with the first so many arrivals of a command, and answers the later ones. */
-function atFirst(name: string, times: number, what: (peer: Peer) => Buffer | undefined): ScriptedNode['intercept'] {
+function atFirst(
+  name: string,
+  times: number,
+  what: (peer: Peer) => Buffer | undefined,
+): ScriptedNode['intercept'] {
   let seen = 0
   return (command, peer) => {
     if (command[0] !== name) return 'pass'
@@ -92,7 +96,10 @@ test('a command that changes the state of its connection is refused at once, by 
   ]
   for (const [name, ...args] of rows) {
     const expected = name === 'CLIENT' ? `${name} ${args[0]}` : name
-    for (const call of [() => client.call(name, ...args), () => client.with({}).call(name.toLowerCase(), ...args)]) {
+    for (const call of [
+      () => client.call(name, ...args),
+      () => client.with({}).call(name.toLowerCase(), ...args),
+    ]) {
       assert.throws(
         () => void call(),
         (error) => error instanceof TypeError && error.message.startsWith(`${expected} changes the state`),
@@ -107,7 +114,7 @@ test('a command that changes the state of its connection is refused at once, by 
 
 test('a blocking command has a connection of its own, so that others do not wait for it', async (t) => {
   const node = await new ScriptedNode().listen(t)
-  let answer = () => {}
+  let answer = (): void => assert.fail('there is nothing to answer')
   node.intercept = (command, peer) => {
     if (command[0] !== 'BLPOP') return 'pass'
     answer = () => peer.send('*2\r\n$1\r\nq\r\n$1\r\nx\r\n')
@@ -245,7 +252,13 @@ test('what was not sent is tried again, whatever it does', async (t) => {
 test('what was refused is tried again until it is taken', async (t) => {
   const node = await new ScriptedNode().listen(t)
   const client = clientOf(t, node)
-  for (const refusal of ['LOADING reading', 'READONLY a replica', 'NOREPLICAS none', 'BUSY a script', 'MASTERDOWN']) {
+  for (const refusal of [
+    'LOADING reading',
+    'READONLY a replica',
+    'NOREPLICAS none',
+    'BUSY a script',
+    'MASTERDOWN',
+  ]) {
     const before = node.value('n')
     node.intercept = atFirst('INCR', 2, () => error(refusal))
     assert.equal(await client.call('INCR', 'n'), before + 1, refusal)
@@ -259,7 +272,8 @@ test('what was refused is tried again until it is taken', async (t) => {
 
 test('an error reply that is an answer is given at once', async (t) => {
   const node = await new ScriptedNode().listen(t)
-  node.intercept = (command) => (command[0] === 'INCR' ? error('ERR value is not an integer or out of range') : 'pass')
+  node.intercept = (command) =>
+    command[0] === 'INCR' ? error('ERR value is not an integer or out of range') : 'pass'
   const client = clientOf(t, node)
   const answer = await failure(client.call('INCR', 'n'))
   assert.ok(answer instanceof ReplyError)
@@ -304,40 +318,62 @@ test('the deadline begins with the call, not with the second attempt', async (t)
 })
 
 test('once an outcome was unknown, it stays so, whatever becomes of the next attempts', async (t) => {
-  const node = await new ScriptedNode().listen(t)
-  const client = clientOf(t, node, { pool: { maxActive: 1 } })
-  const idempotent = client.with({ idempotent: true, timeout: 150 })
-  const lost = async (next: Buffer | 'away' | 'closed' | 'aborted') => {
+  /** How an idempotent SET ends that is cut off at first; then the node goes on as told. */
+  const ending = async (next: ScriptedNode['intercept'], signal?: AbortSignal): Promise<RespoolError> => {
+    const node = await new ScriptedNode().listen(t)
+    const client = clientOf(t, node)
     await client.ready()
-    const abort = new AbortController()
     node.intercept = (command, peer) => {
-      if (command[0] !== 'SET') return command[0] === 'HELLO' && next === 'away' ? error('LOADING x') : 'pass'
+      if (command[0] !== 'SET') return 'pass'
+      node.intercept = next
       peer.reset()
-      if (next === 'aborted') setImmediate(() => abort.abort())
-      if (next === 'closed') setImmediate(() => client.destroy())
-      node.intercept = (again) => {
-        if (again[0] === 'HELLO' && next === 'away') return error('LOADING x')
-        return again[0] === 'SET' && typeof next !== 'string' ? next : 'pass'
-      }
       return undefined
     }
-    const reply = idempotent.with({ signal: abort.signal }).call('SET', 'k', 'v')
-    const error_ = await failure(reply)
-    node.intercept = () => 'pass'
-    return error_
+    const outcome = await failure(
+      client.with({ idempotent: true, timeout: 200, signal }).call('SET', 'k', 'v'),
+    )
+    assert.equal(outcome.mayHaveExecuted, true)
+    return outcome
   }
-  const refused = await lost(error('LOADING reading'))
+  const answer = (name: string, text: string) => (command: readonly string[]) =>
+    command[0] === name ? error(text) : 'pass'
+
+  const refused = await ending(answer('SET', 'LOADING reading'))
   assert.ok(refused instanceof TimeoutError)
-  assert.equal(refused.timeout, 150)
-  assert.equal(refused.mayHaveExecuted, true)
-  const away = await lost('away')
-  assert.equal(away.code, 'COMMAND_TIMEOUT')
-  assert.equal(away.mayHaveExecuted, true)
-  const aborted = await lost('aborted')
+  assert.equal(refused.timeout, 200)
+  assert.match(refused.message, /not done within 200 ms: LOADING/)
+
+  const away = await ending(answer('HELLO', 'LOADING reading'))
+  assert.ok(away instanceof TimeoutError)
+  assert.equal(away.timeout, 200)
+  assert.match(away.message, /no connection to/)
+
+  const abort = new AbortController()
+  let again = 0
+  const aborted = await ending((command) => {
+    if (command[0] !== 'SET') return 'pass'
+    again += 1
+    if (again === 2) abort.abort()
+    return error('LOADING reading')
+  }, abort.signal)
   assert.ok(aborted instanceof AbortError)
-  assert.equal(aborted.mayHaveExecuted, true)
-  const closed = await lost('closed')
-  assert.equal(closed.mayHaveExecuted, true)
+
+  const lockedOut = await ending(answer('HELLO', 'WRONGPASS no longer'))
+  assert.ok(lockedOut instanceof ConnectionError)
+  assert.equal(lockedOut.code, 'CONNECTION_LOST')
+  assert.match(lockedOut.message, /; tried again, but: the server refused HELLO: WRONGPASS/)
+  assert.equal((lockedOut.cause as RespoolError).code, 'HANDSHAKE_FAILED')
+
+  // an answer is an answer, though: this time it certainly ran, or certainly did not
+  const node = await new ScriptedNode().listen(t)
+  const client = clientOf(t, node)
+  node.intercept = (command, peer) => {
+    if (command[0] !== 'SET') return 'pass'
+    node.intercept = answer('SET', 'WRONGTYPE no')
+    peer.reset()
+    return undefined
+  }
+  assert.ok((await failure(client.with({ idempotent: true }).call('SET', 'k', 'v'))) instanceof ReplyError)
 })
 
 test('a signal ends a command that waits, and one that is in flight', async (t) => {
@@ -431,8 +467,14 @@ test('a failover moves what was not sent to the new master, in order', async (t)
   await sleep(30)
   heir.role = masterRole()
   say({ master: heir.address, epoch: 2, replicas: [] })
-  sentinels[0]?.publish('+switch-master', `m ${master.address.replace(':', ' ')} ${heir.address.replace(':', ' ')}`)
+  sentinels[0]?.publish(
+    '+switch-master',
+    `m ${master.address.replace(':', ' ')} ${heir.address.replace(':', ' ')}`,
+  )
   assert.deepEqual(await Promise.all(replies), new Array(20).fill('OK'))
   const sent = heir.server.commands.flatMap(([name, key]) => (name === 'SET' ? [key] : []))
-  assert.deepEqual(sent, Array.from({ length: 20 }, (_, i) => `k${i}`))
+  assert.deepEqual(
+    sent,
+    Array.from({ length: 20 }, (_, i) => `k${i}`),
+  )
 })

@@ -43,9 +43,19 @@ test('the options of one server are taken from object and URL alike', () => {
     ['redis://h', 'h:6379', { host: 'h' }],
     [new URL('redis://u:p@h:1/2'), 'h:1', { host: 'h', port: 1, username: 'u', password: 'p', database: 2 }],
     ['redis://h/?readFrom=prefer-replica', 'h:6379', { host: 'h' }, 'prefer-replica'],
-    ['redis://h/3?readFrom=prefer-master&protocol=2', 'h:6379', { host: 'h', database: 3, protocol: 2 }, 'prefer-master'],
+    [
+      'redis://h/3?readFrom=prefer-master&protocol=2',
+      'h:6379',
+      { host: 'h', database: 3, protocol: 2 },
+      'prefer-master',
+    ],
     ['redis://h/?protocol=2&readFrom=master', 'h:6379', { host: 'h', protocol: 2 }, 'master'],
-    ['redis://h?protocol=2&readFrom=master&database=1', 'h:6379', { host: 'h', protocol: 2, database: 1 }, 'master'],
+    [
+      'redis://h?protocol=2&readFrom=master&database=1',
+      'h:6379',
+      { host: 'h', protocol: 2, database: 1 },
+      'master',
+    ],
     [new URL('redis://h?readFrom=prefer-replica'), 'h:6379', { host: 'h' }, 'prefer-replica'],
     ['redis+unix:///tmp/s?readFrom=master', '/tmp/s', { path: '/tmp/s' }, 'master'],
   ]
@@ -70,7 +80,12 @@ test('a Sentinel URL has sentinels, a name, and the options of the servers', () 
     // as in the URL of one server: the last @ is the one that counts
     ['redis+sentinel://u:p@ss@h/m', ['h:26379'], { username: 'u', password: 'p@ss' }],
     ['redis+sentinel://h/m?readFrom=prefer-replica', ['h:26379'], {}, 'prefer-replica'],
-    ['redis+sentinel://h/m/1?readFrom=replica&protocol=2', ['h:26379'], { database: 1, protocol: 2 }, 'replica'],
+    [
+      'redis+sentinel://h/m/1?readFrom=replica&protocol=2',
+      ['h:26379'],
+      { database: 1, protocol: 2 },
+      'replica',
+    ],
     [new URL('redis+sentinel://h:1/m'), ['h:1'], {}],
   ]
   for (const [target, sentinels, connection, readFrom = 'master'] of rows) {
@@ -147,10 +162,22 @@ test('a wrong option is told at once, by its name', () => {
     [{ sentinel: null }, TypeError, /option name/],
     [{ sentinel: { ...ofSentinel, names: 'm' } }, TypeError, /unknown sentinel option 'names'/],
     // these belong beside option sentinel, where they count
-    [{ sentinel: { ...ofSentinel, readFrom: 'replica' } }, TypeError, /option readFrom .*beside option sentinel/],
+    [
+      { sentinel: { ...ofSentinel, readFrom: 'replica' } },
+      TypeError,
+      /option readFrom .*beside option sentinel/,
+    ],
     [{ sentinel: { ...ofSentinel, pool: {} } }, TypeError, /option pool .*beside option sentinel/],
-    [{ sentinel: { ...ofSentinel, connection: {} } }, TypeError, /option connection .*beside option sentinel/],
-    [{ sentinel: { ...ofSentinel, pingInterval: 1 } }, TypeError, /option pingInterval .*beside option sentinel/],
+    [
+      { sentinel: { ...ofSentinel, connection: {} } },
+      TypeError,
+      /option connection .*beside option sentinel/,
+    ],
+    [
+      { sentinel: { ...ofSentinel, pingInterval: 1 } },
+      TypeError,
+      /option pingInterval .*beside option sentinel/,
+    ],
     ['http://h', TypeError, /unknown URL scheme 'http:'/],
     ['redis://h/?readFrom=slave', RangeError, /option readFrom .*got "slave"/],
     ['redis://h/?readFrom=master&readFrom=master', TypeError, /unknown option 'readFrom' in the URL/],

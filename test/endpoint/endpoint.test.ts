@@ -85,7 +85,7 @@ test('nothing connects before the first command', async (t) => {
 
 test('a command that comes in the moment of the release does not overtake those that waited', async (t) => {
   const server = await scriptedServer(t, obliging)
-  let onVerified = () => {}
+  let onVerified = (): void => undefined
   const endpoint = open(t, portOf(server), {
     verify: () => {
       onVerified()
@@ -136,7 +136,10 @@ test('the pauses between dials grow, and the deadline tells the reason', async (
     assert.ok(error instanceof TimeoutError)
     assert.equal(error.timeout, 400)
     assert.equal(error.mayHaveExecuted, false)
-    assert.match(error.message, new RegExp(`no connection to 127.0.0.1:${port} within 400 ms: .*ECONNREFUSED`))
+    assert.match(
+      error.message,
+      new RegExp(`no connection to 127.0.0.1:${port} within 400 ms: .*ECONNREFUSED`),
+    )
     assert.ok(error.cause instanceof ConnectionError)
     return true
   })
@@ -192,7 +195,9 @@ test('a wrong password fails all that wait at once, not at their deadlines', asy
 
 test('a refusal of the handshake that passes is waited out', async (t) => {
   const server = await scriptedServer(t, (command, { index }) =>
-    command[0] === 'HELLO' && index < 2 ? '-ERR max number of clients reached\r\n' : obliging(command, {} as never),
+    command[0] === 'HELLO' && index < 2
+      ? '-ERR max number of clients reached\r\n'
+      : obliging(command, {} as never),
   )
   const endpoint = open(t, portOf(server))
   assert.equal(await endpoint.execute(['ECHO', 'x']), 'x')
@@ -324,7 +329,10 @@ test('a peer that does not let itself be looked at is given up like one that doe
 
 test('a connection that does not pass the look is not used, and is closed', async (t) => {
   const server = await scriptedServer(t, obliging)
-  const no = new ConnectionError('HANDSHAKE_FAILED', 'says it is a replica', { address: 'it', phase: 'handshake' })
+  const no = new ConnectionError('HANDSHAKE_FAILED', 'says it is a replica', {
+    address: 'it',
+    phase: 'handshake',
+  })
   let looks = 0
   const troubles: Error[] = []
   const endpoint = open(t, portOf(server), {
@@ -345,7 +353,7 @@ test('a connection that does not pass the look is not used, and is closed', asyn
 })
 
 test('close() waits for what is in flight and for leases, and takes nothing new', async (t) => {
-  let answer = () => {}
+  let answer = (): void => assert.fail('there is nothing to answer')
   const server = await scriptedServer(t, (command, peer) => {
     if (command[0] !== 'HANG') return obliging(command, peer)
     answer = () => peer.send('+done\r\n')

@@ -159,7 +159,10 @@ test('when it is known that nothing will come, all fail with that error', async 
 })
 
 test('a wait keeps its process alive until it has ended', async () => {
-  const url = new URL(import.meta.url.endsWith('.ts') ? '../../lib/endpoint/index.ts' : '../../lib/endpoint/index.js', import.meta.url)
+  const url = new URL(
+    import.meta.url.endsWith('.ts') ? '../../lib/endpoint/index.ts' : '../../lib/endpoint/index.js',
+    import.meta.url,
+  )
   const program = `
     import { HoldQueue } from ${JSON.stringify(url.href)}
     const queue = new HoldQueue('it', { maxHeld: 9, maxHeldBytes: 9 }, () => undefined)

@@ -15,7 +15,10 @@ import {
 const where = { address: '127.0.0.1:1', phase: 'ready' } as const
 const isSent = { mayHaveExecuted: true }
 
-function connectionError(code: ConstructorParameters<typeof ConnectionError>[0], details = {}): ConnectionError {
+function connectionError(
+  code: ConstructorParameters<typeof ConnectionError>[0],
+  details = {},
+): ConnectionError {
   return new ConnectionError(code, 'text', { ...where, ...details })
 }
 

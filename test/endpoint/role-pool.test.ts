@@ -2,7 +2,14 @@
 
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import { checkReadFrom, Endpoint, HoldQueue, type HoldRequest, RolePool, type Route } from '../../lib/endpoint/index.ts'
+import {
+  checkReadFrom,
+  Endpoint,
+  HoldQueue,
+  type HoldRequest,
+  RolePool,
+  type Route,
+} from '../../lib/endpoint/index.ts'
 import { AbortError, ConnectionError, PoolError, SentinelError, TimeoutError } from '../../lib/errors.ts'
 import { settled } from '../support/clock.ts'
 import { freePorts } from '../support/free-ports.ts'
@@ -13,7 +20,7 @@ class ToldRoute implements Route {
   isClosed = false
   reason: Error | undefined
   readonly reports: [Endpoint, Error][] = []
-  onReport = () => {}
+  onReport = (): void => undefined
   readonly held = new HoldQueue('server', { maxHeld: 10, maxHeldBytes: 10 }, () => this.reason)
 
   pick(): Endpoint | undefined {
@@ -82,7 +89,9 @@ test('who finds the pool closed under it goes on to the next one', async (t) => 
   }
   const lease = await new RolePool(route, 'write', 5_000).get()
   assert.equal(lease.connection.address, after.address)
-  assert.equal((route.reports[0]?.[1] as PoolError).code, 'POOL_CLOSED')
+  const [report] = route.reports
+  assert.ok(report)
+  assert.equal((report[1] as PoolError).code, 'POOL_CLOSED')
 })
 
 test('while nobody has the role, a borrower waits', async (t) => {
@@ -194,16 +203,22 @@ test('use() gives the lease back, whether the work returns, resolves, throws or 
   const { activeCount, idleCount } = route.endpoint.pool.stats()
   assert.deepEqual([activeCount, idleCount], [1, 1])
   assert.equal(server.peers.length, 1)
-  await assert.rejects(pool.use(() => 7, { signal: AbortSignal.abort() }), AbortError)
+  await assert.rejects(
+    pool.use(() => 7, { signal: AbortSignal.abort() }),
+    AbortError,
+  )
 })
 
 test('readFrom is one of four words', () => {
   for (const word of ['master', 'prefer-master', 'replica', 'prefer-replica']) checkReadFrom(word)
   for (const other of ['Master', '', undefined, null, 1, 'nearest ']) {
-    assert.throws(() => checkReadFrom(other), (error) => {
-      assert.ok(error instanceof RangeError)
-      assert.match(error.message, /option readFrom must be one of master, .*, got /)
-      return true
-    })
+    assert.throws(
+      () => checkReadFrom(other),
+      (error) => {
+        assert.ok(error instanceof RangeError)
+        assert.match(error.message, /option readFrom must be one of master, .*, got /)
+        return true
+      },
+    )
   }
 })

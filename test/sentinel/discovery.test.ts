@@ -6,30 +6,157 @@ import type { Answer, SentinelLink } from '../../lib/sentinel/sentinel-link.ts'
 
 type Says = readonly [master: string | undefined, epoch: number]
 
-const believe = (master: string, epoch: number, isProvisional = false): Belief => ({ master, epoch, isProvisional })
+const believe = (master: string, epoch: number, isProvisional = false): Belief => ({
+  master,
+  epoch,
+  isProvisional,
+})
 
 function answersOf(says: readonly Says[]): Answer[] {
-  return says.map(([master, epoch], i) => ({ sentinel: `s${i}:1`, master, epoch, replicas: [], sentinels: [] }))
+  return says.map(([master, epoch], i) => ({
+    sentinel: `s${i}:1`,
+    master,
+    epoch,
+    replicas: [],
+    sentinels: [],
+  }))
 }
 
 test('the highest epoch is believed; among equals the most votes; old news only from a majority', () => {
-  const rows: [why: string, says: Says[], belief: Belief | undefined, total: number, expected: string | undefined][] = [
+  const rows: [
+    why: string,
+    says: Says[],
+    belief: Belief | undefined,
+    total: number,
+    expected: string | undefined,
+  ][] = [
     ['nobody answered', [], undefined, 3, undefined],
     ['nobody knows the name', [[undefined, 0]], undefined, 3, undefined],
-    ['one knows it', [[undefined, 0], ['a', 0]], undefined, 3, 'a'],
-    ['the higher epoch against two votes', [['a', 1], ['a', 1], ['b', 2]], undefined, 3, 'b'],
-    ['equal epochs: votes decide', [['b', 1], ['a', 1], ['a', 1]], undefined, 3, 'a'],
-    ['equal epochs and votes: what we believe', [['b', 1], ['a', 1]], believe('a', 1), 2, 'a'],
-    ['equal epochs and votes, the other way', [['b', 1], ['a', 1]], believe('b', 1), 2, 'b'],
+    [
+      'one knows it',
+      [
+        [undefined, 0],
+        ['a', 0],
+      ],
+      undefined,
+      3,
+      'a',
+    ],
+    [
+      'the higher epoch against two votes',
+      [
+        ['a', 1],
+        ['a', 1],
+        ['b', 2],
+      ],
+      undefined,
+      3,
+      'b',
+    ],
+    [
+      'equal epochs: votes decide',
+      [
+        ['b', 1],
+        ['a', 1],
+        ['a', 1],
+      ],
+      undefined,
+      3,
+      'a',
+    ],
+    [
+      'equal epochs and votes: what we believe',
+      [
+        ['b', 1],
+        ['a', 1],
+      ],
+      believe('a', 1),
+      2,
+      'a',
+    ],
+    [
+      'equal epochs and votes, the other way',
+      [
+        ['b', 1],
+        ['a', 1],
+      ],
+      believe('b', 1),
+      2,
+      'b',
+    ],
     ['the same as we believe', [['a', 3]], believe('a', 3), 3, 'a'],
-    ['a newer epoch of one', [['a', 3], ['b', 4], ['a', 3]], believe('a', 3), 3, 'b'],
+    [
+      'a newer epoch of one',
+      [
+        ['a', 3],
+        ['b', 4],
+        ['a', 3],
+      ],
+      believe('a', 3),
+      3,
+      'b',
+    ],
     ['an older epoch of one', [['b', 2]], believe('a', 3), 3, 'stale'],
-    ['an older epoch of one half', [['b', 2], ['b', 2]], believe('a', 3), 4, 'stale'],
-    ['an older epoch of a majority: set up anew', [['b', 0], ['b', 0]], believe('a', 3), 3, 'b'],
-    ['a majority for older epochs, but not for one', [['b', 0], ['c', 0]], believe('a', 3), 3, 'stale'],
-    ['a majority for one address, not for one epoch', [['b', 1], ['b', 0]], believe('a', 3), 3, 'stale'],
-    ['adopted early: what all still say is old', [['b', 0], ['b', 0]], believe('a', 1, true), 2, 'stale'],
-    ['adopted early, and announced', [['b', 0], ['a', 5]], believe('a', 1, true), 2, 'a'],
+    [
+      'an older epoch of one half',
+      [
+        ['b', 2],
+        ['b', 2],
+      ],
+      believe('a', 3),
+      4,
+      'stale',
+    ],
+    [
+      'an older epoch of a majority: set up anew',
+      [
+        ['b', 0],
+        ['b', 0],
+      ],
+      believe('a', 3),
+      3,
+      'b',
+    ],
+    [
+      'a majority for older epochs, but not for one',
+      [
+        ['b', 0],
+        ['c', 0],
+      ],
+      believe('a', 3),
+      3,
+      'stale',
+    ],
+    [
+      'a majority for one address, not for one epoch',
+      [
+        ['b', 1],
+        ['b', 0],
+      ],
+      believe('a', 3),
+      3,
+      'stale',
+    ],
+    [
+      'adopted early: what all still say is old',
+      [
+        ['b', 0],
+        ['b', 0],
+      ],
+      believe('a', 1, true),
+      2,
+      'stale',
+    ],
+    [
+      'adopted early, and announced',
+      [
+        ['b', 0],
+        ['a', 5],
+      ],
+      believe('a', 1, true),
+      2,
+      'a',
+    ],
     ['adopted early, but another one is announced', [['c', 5]], believe('a', 1, true), 2, 'c'],
     ['nobody knows the name that we have a master for', [[undefined, 0]], believe('a', 3), 1, undefined],
   ]
@@ -101,7 +228,10 @@ test('a name that nobody knows is one error, with what each said; conclusive if 
   assert.equal(verdict.isConclusive, true)
   assert.equal(verdict.error.code, 'MASTER_UNKNOWN')
   assert.match(verdict.error.message, /no sentinel knows a master named 'nobody'/)
-  assert.match(verdict.error.message, /s0:1: does not know the name; s1:1: connect ECONNREFUSED; s2:1: does not/)
+  assert.match(
+    verdict.error.message,
+    /s0:1: does not know the name; s1:1: connect ECONNREFUSED; s2:1: does not/,
+  )
   assert.ok(verdict.error.cause instanceof AggregateError)
   assert.deepEqual(verdict.error.cause.errors, [refused])
 
@@ -115,7 +245,10 @@ test('that no sentinel can be asked is another error, with the reason of each', 
   assert.ok(verdict.kind === 'unreachable')
   assert.ok(verdict.error instanceof SentinelError)
   assert.equal(verdict.error.code, 'SENTINELS_UNREACHABLE')
-  assert.match(verdict.error.message, /no sentinel can be reached \(s0:1: connect ECONNREFUSED; s1:1: no answer\)/)
+  assert.match(
+    verdict.error.message,
+    /no sentinel can be reached \(s0:1: connect ECONNREFUSED; s1:1: no answer\)/,
+  )
   assert.ok(verdict.error.cause instanceof AggregateError)
   assert.deepEqual(verdict.error.cause.errors, [refused])
   assert.equal((await discover([], 'm', undefined, 5_000)).kind, 'unreachable')

@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type Address, normalizeAddress, resolveSentinelOptions, type SentinelOptions } from '../../lib/sentinel/index.ts'
+import {
+  type Address,
+  normalizeAddress,
+  resolveSentinelOptions,
+  type SentinelOptions,
+} from '../../lib/sentinel/index.ts'
 
 const good = { name: 'm', sentinels: ['127.0.0.1:26379'] }
 
@@ -85,7 +90,8 @@ test('an address is host and port, however it is written', () => {
   for (const address of bad) {
     assert.throws(
       () => normalizeAddress(address as Address, 9),
-      (error) => error instanceof TypeError && /an address must be 'host:port' or .*, got/.test(error.message),
+      (error) =>
+        error instanceof TypeError && /an address must be 'host:port' or .*, got/.test(error.message),
       JSON.stringify(address),
     )
   }

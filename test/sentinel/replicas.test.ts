@@ -46,26 +46,33 @@ function reasonOf(replicas: Replicas): string | undefined {
 
 test('a replica is well by what it says itself, and by how it and its master were before', async (t) => {
   const follows = (link: string) => slaveRole(MASTER, link)
-  const rows: [why: string, wasInStep: boolean, view: typeof up, role: Buffer, reason: RegExp | undefined][] = [
-    ['in step', false, up, follows('connected'), undefined],
-    ['in step, master away', false, away, follows('connected'), undefined],
-    ['syncing', true, up, follows('sync'), /its link is sync/],
-    ['syncing, master away', true, away, follows('sync'), /its link is sync/],
-    ['link lost', true, up, follows('connect'), /its link is connect/],
-    ['link lost, connecting', true, up, follows('connecting'), /its link is connecting/],
-    ['link lost since the master is away', true, away, follows('connect'), undefined],
-    ['link lost since the master is away, connecting', true, away, follows('connecting'), undefined],
-    ['never in step, master away', false, away, follows('connect'), /its link is connect/],
-    ['promoted, not announced', true, away, masterRole(), undefined],
-    ['a second master', true, up, masterRole(), /says it is a master/],
-    ['a stranger that is a master', false, away, masterRole(), /says it is a master/],
-    ["another master's", true, up, slaveRole('127.0.0.1:2'), /follows 127\.0\.0\.1:2/],
-    ["another master's, ours away", true, away, slaveRole('127.0.0.1:2'), /follows 127\.0\.0\.1:2/],
-    ['no master to follow', false, up, array(bulk('slave'), bulk(''), bulk('0'), bulk('none')), /follows undefined/],
-    ['a sentinel', false, up, array(bulk('sentinel'), array(bulk('m'))), /says it is sentinel/],
-    ['garbage', true, away, nullBulk(), /says it is undefined/],
-    ['an error', true, up, error('LOADING Redis is loading'), /LOADING/],
-  ]
+  const rows: [why: string, wasInStep: boolean, view: typeof up, role: Buffer, reason: RegExp | undefined][] =
+    [
+      ['in step', false, up, follows('connected'), undefined],
+      ['in step, master away', false, away, follows('connected'), undefined],
+      ['syncing', true, up, follows('sync'), /its link is sync/],
+      ['syncing, master away', true, away, follows('sync'), /its link is sync/],
+      ['link lost', true, up, follows('connect'), /its link is connect/],
+      ['link lost, connecting', true, up, follows('connecting'), /its link is connecting/],
+      ['link lost since the master is away', true, away, follows('connect'), undefined],
+      ['link lost since the master is away, connecting', true, away, follows('connecting'), undefined],
+      ['never in step, master away', false, away, follows('connect'), /its link is connect/],
+      ['promoted, not announced', true, away, masterRole(), undefined],
+      ['a second master', true, up, masterRole(), /says it is a master/],
+      ['a stranger that is a master', false, away, masterRole(), /says it is a master/],
+      ["another master's", true, up, slaveRole('127.0.0.1:2'), /follows 127\.0\.0\.1:2/],
+      ["another master's, ours away", true, away, slaveRole('127.0.0.1:2'), /follows 127\.0\.0\.1:2/],
+      [
+        'no master to follow',
+        false,
+        up,
+        array(bulk('slave'), bulk(''), bulk('0'), bulk('none')),
+        /follows undefined/,
+      ],
+      ['a sentinel', false, up, array(bulk('sentinel'), array(bulk('m'))), /says it is sentinel/],
+      ['garbage', true, away, nullBulk(), /says it is undefined/],
+      ['an error', true, up, error('LOADING Redis is loading'), /LOADING/],
+    ]
   for (const [why, wasInStep, view, role, reason] of rows) {
     const node = await new ScriptedNode(follows('connected')).listen(t)
     const replicas = replicasOf(t)
@@ -170,9 +177,11 @@ test('reads go where the least is under way; equals take turns', async (t) => {
   assert.deepEqual(picks.slice(3), picks.slice(0, 3))
   const [busy, idle, other] = replicas.endpoints
   for (const node of nodes) node.intercept = (command) => (command[0] === 'GET' ? undefined : 'pass')
-  const hanging = [busy?.execute(['GET', '1']), busy?.execute(['GET', '2']), other?.execute(['GET', '3'])].map(
-    (reply) => reply?.catch(() => undefined),
-  )
+  const hanging = [
+    busy?.execute(['GET', '1']),
+    busy?.execute(['GET', '2']),
+    other?.execute(['GET', '3']),
+  ].map((reply) => reply?.catch(() => undefined))
   assert.deepEqual([busy?.load, idle?.load, other?.load], [2, 0, 1])
   for (let i = 0; i < 6; i += 1) assert.equal(replicas.pick(), idle)
   const leases = await Promise.all([1, 2].map(() => idle?.pool.get()))

@@ -26,7 +26,9 @@ test('fields are read from maps and from flat arrays alike', () => {
     ['ip', '10.0.0.1', 'port', 6379, 'flags', 'slave,s_down'],
     ['ip', '10.0.0.1', 'port', '6379', 'flags', 'slave,s_down', 'odd one out'],
     new Map<Reply, Reply>(expected),
-    new Map<Reply, Reply>([...expected.entries()].map(([k, v]): [Reply, Reply] => [k, k === 'port' ? 6379 : v])),
+    new Map<Reply, Reply>(
+      [...expected.entries()].map(([k, v]): [Reply, Reply] => [k, k === 'port' ? 6379 : v]),
+    ),
   ]
   for (const row of rows) {
     assert.deepEqual(fieldsOf(row), expected)

@@ -4,12 +4,7 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createClient } from '../../lib/client/index.ts'
-import {
-  ConnectionError,
-  RespoolError,
-  SentinelError,
-  TimeoutError,
-} from '../../lib/errors.ts'
+import { ConnectionError, type RespoolError, SentinelError, TimeoutError } from '../../lib/errors.ts'
 import { Sentinel, type SentinelOptions, type SwitchEvent, type Topology } from '../../lib/sentinel/index.ts'
 import { freePorts } from '../support/free-ports.ts'
 import { eventually } from '../support/real-servers.ts'
@@ -17,9 +12,9 @@ import { scriptedServer } from '../support/scripted-server.ts'
 import {
   masterRole,
   type ScriptedDeployment,
-  ScriptedNode,
-  scriptedDeployment,
+  type ScriptedNode,
   ScriptedSentinel,
+  scriptedDeployment,
   slaveRole,
 } from './scripted-deployment.ts'
 
@@ -33,7 +28,11 @@ function sentinelOf(t: TestContext, seeds: readonly string[], options: Options =
 }
 
 /** Commands, over the deployment. */
-function clientOf(t: TestContext, seeds: readonly string[], options: Parameters<typeof createClient>[0] = {}) {
+function clientOf(
+  t: TestContext,
+  seeds: readonly string[],
+  options: Parameters<typeof createClient>[0] = {},
+) {
   const { sentinel, ...others } = options as Exclude<typeof options, string | URL>
   const client = createClient({
     sentinel: { name: 'm', sentinels: seeds, answerTimeout: 150, ...sentinel },
@@ -232,7 +231,10 @@ test('a master that says it is a replica is not taken, and the error tells what 
     const { cause } = error
     assert.ok(cause instanceof SentinelError)
     assert.equal(cause.code, 'MASTER_UNVERIFIED')
-    assert.match(error.message, new RegExp(`the sentinels name ${master.address} .* says its role is slave, not master`))
+    assert.match(
+      error.message,
+      new RegExp(`the sentinels name ${master.address} .* says its role is slave, not master`),
+    )
     return true
   })
   assert.equal(client.topology?.master, undefined)
@@ -260,7 +262,10 @@ test('a switch takes effect at once: the old master gets nothing more, what it o
   assert.ok(error instanceof ConnectionError)
   assert.equal(error.code, 'FENCED')
   assert.equal(error.mayHaveExecuted, true)
-  assert.match(error.message, new RegExp(`${master.address} is no longer the master, ${heir.address} is \\(epoch 2\\)`))
+  assert.match(
+    error.message,
+    new RegExp(`${master.address} is no longer the master, ${heir.address} is \\(epoch 2\\)`),
+  )
   assert.equal((lease.error as RespoolError).code, 'FENCED')
   assert.equal(await client.call('INCR', 'n'), 1)
   assert.equal(heir.value('n'), 1)
@@ -393,10 +398,7 @@ test('from the attempt of a failover to its abort writes wait, and reads do not'
   const write = client.call('INCR', 'n')
   const lease = client.lease()
   assert.equal(await client.call('GET', 'k'), `k of ${master.address}`)
-  assert.equal(
-    await client.with({ readFrom: 'replica' }).call('GET', 'k'),
-    `k of ${replicas[0]?.address}`,
-  )
+  assert.equal(await client.with({ readFrom: 'replica' }).call('GET', 'k'), `k of ${replicas[0]?.address}`)
   assert.equal(await isHeld(Promise.race([write, lease])), true)
   assert.equal(master.count('INCR'), 1)
   sentinel.publish('-failover-abort-not-elected', `master m ${master.address.replace(':', ' ')}`)
@@ -442,7 +444,9 @@ test('the selected replica is adopted on its own word, and stays when the sentin
   // all sentinels still name the old one
   const asked = sentinels.map(({ questionCount }) => questionCount)
   leader.publish('+sdown', `master m ${at}`)
-  await eventually('they have been asked', () => sentinels.every(({ questionCount }, i) => questionCount > (asked[i] ?? 0)))
+  await eventually('they have been asked', () =>
+    sentinels.every(({ questionCount }, i) => questionCount > (asked[i] ?? 0)),
+  )
   assert.equal(client.topology?.master, heir.address)
   promote(deployment, heir, 7)
   announce(deployment, master.address, heir.address)
@@ -586,7 +590,10 @@ test('after the end nothing is open, nothing is asked, and calls say so', async 
     }
     const connections = servers.map(({ peers }) => peers.length)
     await sleep(60)
-    assert.deepEqual(servers.map(({ peers }) => peers.length), connections)
+    assert.deepEqual(
+      servers.map(({ peers }) => peers.length),
+      connections,
+    )
     await ha.close()
   }
 })
