@@ -15,7 +15,7 @@
 import { ProtocolError, ReplyError } from '../errors.ts'
 import { ByteReader } from './bytes.ts'
 import { parseBigNumber, parseDouble, parseInteger } from './numbers.ts'
-import { TextReader } from './text.ts'
+import { TextReader, textOf } from './text.ts'
 import { Byte, type DecoderLimits, defaultLimits, type Reply } from './types.ts'
 
 /** What `#element()` and `#header()` return when the chunk ends too early. */
@@ -405,7 +405,7 @@ export class Decoder {
     if (kind === Byte.chunk || (this.#asBytes && !this.#isPush)) {
       return isOurs ? buffer.subarray(start, to) : this.#bytes.read(buffer, start, to)
     }
-    if (isOurs) return buffer.toString('utf8', start, to)
+    if (isOurs) return textOf(buffer, start, to)
     return this.#text.read(buffer, start, to, this.#end, this.#frames.length > 0)
   }
 

@@ -393,15 +393,12 @@ test('a signal ends a command that waits, and one that is in flight', async (t) 
   const inFlight = begin('INCR')
   await eventually('it is sent', () => node.count('INCR') === 1)
   inFlight.abort.abort(reason)
-  for (const [{ outcome }, mayHaveExecuted] of [
-    [retried, false],
-    [inFlight, true],
-  ] as const) {
+  for (const { outcome } of [retried, inFlight]) {
     const ended = await outcome
     assert.ok(ended instanceof AbortError)
     assert.equal(ended.cause, reason)
-    assert.equal(ended.mayHaveExecuted, mayHaveExecuted)
   }
+  assert.equal((await inFlight.outcome).mayHaveExecuted, true)
   const before = node.server.commands.length
   const late = client.with({ signal: inFlight.abort.signal }).call('INCR', 'k')
   assert.ok((await failure(late)) instanceof AbortError)

@@ -64,3 +64,22 @@ test('a scalar that is kept does not keep its neighbours', () => {
   chunk.fill('b')
   assert.equal(reader.read(chunk, 1, 5, 1000, true), 'bbbb')
 })
+
+test('long strings are right, ASCII and not, whole and arriving in pieces', () => {
+  for (const text of [
+    'x'.repeat(129),
+    `${'x'.repeat(500)}é`,
+    '東'.repeat(1000),
+    'a'.repeat(200_000),
+    'ÿ'.repeat(200_000),
+  ]) {
+    const wire = Buffer.from(bulk(text))
+    for (const cut of [wire.length, 100, wire.length - 1]) {
+      const decoder = new Decoder()
+      decoder.feed(wire, cut)
+      const early = decoder.next()
+      decoder.feed(wire.subarray(cut))
+      assert.ok((early ?? decoder.next()) === text, `${text.slice(0, 3)}… cut at ${cut}`)
+    }
+  }
+})
