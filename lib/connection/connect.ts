@@ -3,11 +3,11 @@
 import type { Socket } from 'node:net'
 import { AbortError, ConnectionError, type ConnectionPhase } from '../errors.ts'
 import { Connection, reason } from './connection.ts'
+import { askCredentials, rotateCredentials } from './credentials.ts'
 import { openSocket, type Receiver } from './dial.ts'
 import { handshake, RefusedStep } from './handshake.ts'
 import {
   type ConnectionOptions,
-  type Credentials,
   formatAddress,
   type ResolvedConnectionOptions,
   resolveConnectionOptions,
@@ -67,12 +67,15 @@ class Attempt {
 
   async run(): Promise<Connection> {
     try {
-      const credentials = await this.#credentials()
+      const credentials = await askCredentials(this.#options)
       if (this.#cancelled !== undefined) throw this.#cancelled
       const connection = await this.#open()
       this.#phase = 'handshake'
       const { protocol, clientName, database } = this.#options
       await connection.ready((send) => handshake(send, { protocol, credentials, clientName, database }))
+      if (credentials !== undefined) {
+        rotateCredentials(connection, credentials, () => askCredentials(this.#options))
+      }
       return connection
     } catch (error) {
       this.cancel(error as Error)
@@ -91,16 +94,6 @@ class Attempt {
       'CONNECT_TIMEOUT',
       `no connection within ${connectTimeout} ms, stopped at ${this.#phase}`,
     )
-  }
-
-  async #credentials(): Promise<Credentials | undefined> {
-    const { credentials, username, password } = this.#options
-    if (credentials === undefined) return password === undefined ? undefined : { username, password }
-    const given: unknown = await credentials()
-    if (given === null || typeof given !== 'object' || typeof (given as Credentials).password !== 'string') {
-      throw new TypeError('option credentials must give an object with a password')
-    }
-    return given as Credentials
   }
 
   #open(): Promise<Connection> {

@@ -16,6 +16,7 @@ import {
   isBlocking,
   isOrdinary,
   StateBit,
+  stateAfter,
 } from '../commands/index.ts'
 import {
   AbortError,
@@ -42,6 +43,11 @@ export interface ExecuteOptions {
   readonly timeout?: number | undefined
   /** Gives the command up. Not sent yet: it never is. Sent: it may run, and its reply is swallowed. */
   readonly signal?: AbortSignal | undefined
+  /**
+   * Called before the command's promise settles when attributes (RESP3) came with its reply: the one of the reply
+   * first, then those of elements within it. What it throws is an uncaught exception.
+   */
+  readonly onAttributes?: ((attributes: readonly Map<Reply, Reply>[]) => void) | undefined
 }
 
 /**
@@ -82,6 +88,8 @@ export class Connection {
   /** The socket has not taken all of the last write: nothing more is written until it has. */
   #isBlocked = false
   #isMonitoring = false
+  /** Bits of `StateBit`: what the commands given so far have done to the connection. */
+  #commandState = 0
   /**
    * Instants of `performance.now()`: of the batch being collected, in whole milliseconds so that a command keeps it
    * without an allocation, and of the last byte from the peer.
@@ -125,6 +133,11 @@ export class Connection {
   /** Instant of `performance.now()` at which the peer was last heard. */
   get heardAt(): number {
     return this.#heardAt
+  }
+
+  /** Whether a MULTI was given and no EXEC or DISCARD yet. */
+  get isInTransaction(): boolean {
+    return (this.#commandState & StateBit.multi) !== 0
   }
 
   /** Milliseconds for which a command has been owed a reply and no byte has come; 0 when none is owed. */
@@ -216,6 +229,7 @@ export class Connection {
       pending = new PendingCommand(resolve, reject, options?.replies === 'buffer', timeout, this.#batchAt)
     })
     if (!isPlain) this.#prepare(command, pending)
+    if (options?.onAttributes !== undefined) pending.onAttributes = options.onAttributes
     if (signal === undefined && !this.#isBlocked) this.#outbox.add(command)
     else this.#outbox.addRevocable(command, pending)
     pending.heardBefore = this.#heard
@@ -236,6 +250,7 @@ export class Connection {
     }
     pending.confirmations = awaitedConfirmations(command)
     pending.effect = effect
+    this.#commandState = stateAfter(this.#commandState, command)
     if (effect !== undefined && (effect.sets & StateBit.monitor) !== 0) this.#isMonitoring = true
   }
 
@@ -300,6 +315,11 @@ export class Connection {
     }
     if (first === undefined) throw new ProtocolError('PROTOCOL_ERROR', 'a reply that no command asked for')
     this.#shift()
+    const { onAttributes } = first
+    if (onAttributes !== undefined && this.#decoder.attributes.length > 0 && !first.isSettled) {
+      const { attributes } = this.#decoder
+      guard(() => onAttributes(attributes))
+    }
     if (value instanceof ReplyError) {
       first.fail(value)
     } else {
@@ -332,13 +352,7 @@ export class Connection {
   }
 
   #notify(push: Reply[]): void {
-    try {
-      this.onPush?.(push)
-    } catch (error) {
-      process.nextTick(() => {
-        throw error // the listener's own fault, reported as for any event; the replies behind go on
-      })
-    }
+    guard(() => this.onPush?.(push))
   }
 
   #shift(): void {
@@ -445,6 +459,17 @@ export class Connection {
 
   static {
     flush = (connection) => connection.#flush()
+  }
+}
+
+/** Runs what is the user's: a throw is its own fault, reported as for any event, and the replies behind go on. */
+function guard(listener: () => void): void {
+  try {
+    listener()
+  } catch (error) {
+    process.nextTick(() => {
+      throw error
+    })
   }
 }
 

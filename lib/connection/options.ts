@@ -17,6 +17,11 @@ const DEFAULT_PORT = 6379
 export interface Credentials {
   readonly username?: string | undefined
   readonly password: string
+  /**
+   * Milliseconds for which they are good. Before that is over the function is asked again and the connection
+   * authenticates anew; if either fails, the connection is destroyed. @default for ever
+   */
+  readonly expiresIn?: number | undefined
 }
 
 export interface ConnectionOptions {

@@ -24,6 +24,8 @@ export class PendingCommand {
   confirmations: AwaitedConfirmations | undefined = undefined
   /** What its reply, if it is no error, changes in the connection. */
   effect: ConnectionEffect | undefined = undefined
+  /** Told of the attributes that come with its reply. */
+  onAttributes: ((attributes: readonly Map<Reply, Reply>[]) => void) | undefined = undefined
   /** How many commands the connection was given before it, and how many pieces it had received. */
   number = 0
   heardBefore = 0

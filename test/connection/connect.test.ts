@@ -366,7 +366,7 @@ test('credentials that cannot be had are a connection that failed, and no connec
   assert.equal(error.cause, cause)
   await assert.rejects(connect({ ...server.options, credentials: (() => 'secret') as never }), {
     name: 'TypeError',
-    message: 'option credentials must give an object with a password',
+    message: 'option credentials must give an object with a password, and expiresIn above 0 if at all',
   })
   assert.equal(server.peers.length, 0)
 })

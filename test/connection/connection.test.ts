@@ -798,3 +798,23 @@ test('HELLO and RESET leave the connection as the server leaves it', async (t) =
   await connection.call('RESET')
   assert.equal(connection.protocol, 2)
 })
+
+test('attributes reach who asks for them, before the reply, and nobody else', async (t) => {
+  const { connection } = await connected(t, (command) => {
+    if (command[0] === 'PLAIN') return '+plain\r\n'
+    if (command[0] !== 'RICH') return greet(command)
+    return '|1\r\n+ttl\r\n:3600\r\n*2\r\n:1\r\n|1\r\n+kind\r\n+odd\r\n:2\r\n'
+  })
+  const seen: unknown[] = []
+  const options: ExecuteOptions = { onAttributes: (attributes) => seen.push(attributes) }
+  const rich = connection.execute(['RICH'], options).then((reply) => seen.push(reply))
+  const silent = connection.call('RICH')
+  const plain = connection.execute(['PLAIN'], options)
+  assert.deepEqual(await silent, [1, 2])
+  assert.equal(await plain, 'plain')
+  await rich
+  assert.deepEqual(seen, [
+    [new Map<Reply, Reply>([['ttl', 3600]]), new Map<Reply, Reply>([['kind', 'odd']])],
+    [1, 2],
+  ])
+})

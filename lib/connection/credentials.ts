@@ -1,0 +1,88 @@
+// With which right a connection is there: asked for each connection and, when credentials expire, again in time;
+// the connection then authenticates anew, between transactions. One that cannot is destroyed before the server
+// would refuse its commands one by one.
+
+import { ConnectionError, ReplyError } from '../errors.ts'
+import type { Connection } from './connection.ts'
+import type { Credentials, ResolvedConnectionOptions } from './options.ts'
+
+/** Asked again when this part of their time is over: the rest is for asking. */
+const PART = 0.8
+/** AUTH within MULTI would become a part of the transaction: it waits for the end. */
+const RETRY_MS = 50
+/** Timers of Node's do not go further. */
+const MAX_TIMER_MS = 2 ** 31 - 1
+
+/**
+ * What the options give, or the function in them.
+ *
+ * @throws {TypeError} the function gives something else; what it throws itself is passed on
+ */
+export async function askCredentials(options: ResolvedConnectionOptions): Promise<Credentials | undefined> {
+  const { credentials, username, password } = options
+  if (credentials === undefined) return password === undefined ? undefined : { username, password }
+  const given: unknown = await credentials()
+  if (!isCredentials(given)) {
+    throw new TypeError(
+      'option credentials must give an object with a password, and expiresIn above 0 if at all',
+    )
+  }
+  return given
+}
+
+function isCredentials(value: unknown): value is Credentials {
+  if (value === null || typeof value !== 'object') return false
+  const { username, password, expiresIn }: Partial<Record<keyof Credentials, unknown>> = value
+  const isNamed = username === undefined || typeof username === 'string'
+  const isTimed = expiresIn === undefined || (typeof expiresIn === 'number' && expiresIn > 0)
+  return isNamed && isTimed && typeof password === 'string'
+}
+
+/**
+ * Keeps the connection authenticated for as long as it lives.
+ *
+ * @param current what it authenticated with
+ * @param ask gives what is to follow
+ */
+export function rotateCredentials(
+  connection: Connection,
+  current: Credentials,
+  ask: () => Promise<Credentials | undefined>,
+): void {
+  let timer: NodeJS.Timeout | undefined
+  const wait = (ms: number, next: () => void) => {
+    timer = setTimeout(next, Math.min(ms, MAX_TIMER_MS)).unref() // the socket keeps the process, not this
+  }
+  const begin = ({ expiresIn }: Credentials) => {
+    if (expiresIn !== undefined) wait(expiresIn * PART, () => void renew())
+  }
+  const renew = async () => {
+    try {
+      const next = await ask()
+      if (next !== undefined) authenticate(next)
+    } catch (error) {
+      connection.destroy(failure(connection.address, error as Error))
+    }
+  }
+  const authenticate = (next: Credentials) => {
+    if (connection.error !== undefined) return
+    if (connection.isInTransaction) {
+      wait(RETRY_MS, () => authenticate(next))
+      return
+    }
+    const { username, password } = next
+    connection.execute(username === undefined ? ['AUTH', password] : ['AUTH', username, password]).then(
+      () => begin(next),
+      (error: Error) => connection.destroy(failure(connection.address, error)),
+    )
+  }
+  void connection.closed.then(() => clearTimeout(timer))
+  begin(current)
+}
+
+function failure(address: string, cause: Error): ConnectionError {
+  // the reason of a refusal is the server's; another one may be the user's and hold anything
+  const why = cause instanceof ReplyError ? `: ${cause.prefix}` : ''
+  const message = `the connection could not authenticate anew${why} (${address})`
+  return new ConnectionError('CONNECTION_LOST', message, { address, phase: 'ready', cause })
+}
