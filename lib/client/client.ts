@@ -12,6 +12,7 @@ import { type DispatchOptions, dispatch } from './dispatch.ts'
 import { type ClientOptions, resolveClientOptions } from './options.ts'
 import type { Router } from './router.ts'
 import { SingleRouter } from './single-router.ts'
+import { closedError, Work } from './work.ts'
 
 /** How the commands of a view differ from the client's settings. */
 export interface CommandOptions {
@@ -32,10 +33,13 @@ const COMMAND_OPTIONS = new Set(['replies', 'timeout', 'signal', 'readFrom', 'id
 /** Commands with settings of their own: what `with()` gives. */
 export class CommandView {
   readonly #router: Router
+  readonly #work: Work
   readonly #options: DispatchOptions
 
-  constructor(router: Router, options: DispatchOptions) {
+  /** For {@link Client}. */
+  constructor(router: Router, work: Work, options: DispatchOptions) {
     this.#router = router
+    this.#work = work
     this.#options = options
   }
 
@@ -54,12 +58,12 @@ export class CommandView {
    * @throws {TypeError} at once: an argument that is none, a command that changes the state of its connection
    */
   call(name: string, ...args: Argument[]): Promise<Reply> {
-    return dispatch(this.#router, [name, ...args], this.#options)
+    return dispatch(this.#router, this.#work, [name, ...args], this.#options)
   }
 
   /** A view with other settings; cheap, and with the same methods. */
   with(options: CommandOptions): CommandView {
-    return new CommandView(this.#router, merge(this.#options, options))
+    return new CommandView(this.#router, this.#work, merge(this.#options, options))
   }
 }
 
@@ -73,6 +77,7 @@ export class CommandView {
  */
 export class Client extends EventEmitter<SentinelEvents> {
   readonly #router: Router
+  readonly #work = new Work()
   readonly #view: CommandView
   readonly #commandTimeout: number
 
@@ -88,7 +93,7 @@ export class Client extends EventEmitter<SentinelEvents> {
             onSwitch: (event) => this.emit('switch', event),
             onTopology: (topology) => this.emit('topology', topology),
           })
-    this.#view = new CommandView(this.#router, {
+    this.#view = new CommandView(this.#router, this.#work, {
       readFrom: resolved.readFrom,
       timeout: resolved.commandTimeout,
       isIdempotent: false,
@@ -116,7 +121,7 @@ export class Client extends EventEmitter<SentinelEvents> {
    * @throws what a command throws that finds nobody within the deadline
    */
   async ready({ signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
-    await dispatch(this.#router, ['PING'], {
+    await dispatch(this.#router, this.#work, ['PING'], {
       readFrom: 'master',
       timeout: this.#commandTimeout,
       isIdempotent: true,
@@ -136,6 +141,7 @@ export class Client extends EventEmitter<SentinelEvents> {
   ): Promise<Lease<Connection>> {
     const { readFrom = 'master', signal } = options
     checkReadFrom(readFrom)
+    if (this.#work.isClosing) throw closedError()
     const target = readFrom === 'master' ? 'write' : readFrom // to write is what it is borrowed for, as a rule
     return await new RolePool(this.#router, target, this.#commandTimeout).get({ signal })
   }
@@ -158,9 +164,13 @@ export class Client extends EventEmitter<SentinelEvents> {
     return this.#router.stats()
   }
 
-  /** Finishes the work: nothing new is taken, what is in flight and lent is waited for. */
-  close(): Promise<void> {
-    return this.#router.close()
+  /**
+   * Finishes the work: nothing new is taken; what is in flight, waits for a server, or is lent is waited for.
+   * Commands end within their deadlines, so with one that nobody answers this takes as long.
+   */
+  async close(): Promise<void> {
+    await this.#work.finish()
+    await this.#router.close()
   }
 
   /** Fails the work: all connections are destroyed, lent ones too. */

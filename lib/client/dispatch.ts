@@ -15,9 +15,10 @@ import {
   type ReadFrom,
   type Route,
 } from '../endpoint/index.ts'
-import { AbortError, ConnectionError, PoolError, ReplyError, RespoolError, TimeoutError } from '../errors.ts'
+import { AbortError, ConnectionError, ReplyError, RespoolError, TimeoutError } from '../errors.ts'
 import type { Lease } from '../pool/index.ts'
 import { type Argument, checkCommand, type Reply } from '../resp/index.ts'
+import { closedError, type Work } from './work.ts'
 
 /** How a command is run: what the connection needs to know, and where it may go and go again. */
 export interface DispatchOptions extends ExecuteOptions {
@@ -33,6 +34,7 @@ export interface DispatchOptions extends ExecuteOptions {
  */
 export function dispatch(
   route: Route,
+  work: Work,
   command: readonly Argument[],
   options: DispatchOptions,
 ): Promise<Reply> {
@@ -42,14 +44,18 @@ export function dispatch(
       `${commandName(command)} changes the state of its connection: borrow one with lease() or use() for it`,
     )
   }
+  if (work.isClosing) return Promise.reject(closedError())
   const startedAt = performance.now()
   const owned = ownCommand(command)
-  if (isBlocking(command)) return new Attempts(route, owned, options, true, startedAt).run()
+  if (isBlocking(command)) return work.do(() => new Attempts(route, owned, options, true, startedAt).run())
   const endpoint = route.pick(isReadOnly(command) ? options.readFrom : 'write')
-  if (endpoint === undefined) return new Attempts(route, owned, options, false, startedAt).run()
+  if (endpoint === undefined)
+    return work.do(() => new Attempts(route, owned, options, false, startedAt).run())
   return endpoint
     .execute(owned, options)
-    .catch((error: unknown) => new Attempts(route, owned, options, false, startedAt).run({ endpoint, error }))
+    .catch((error: unknown) =>
+      work.do(() => new Attempts(route, owned, options, false, startedAt).run({ endpoint, error })),
+    )
 }
 
 /** The way of one command, all of it or after a first, quick attempt. */
@@ -207,10 +213,6 @@ class Attempts {
 function totalOf(command: readonly Argument[], timeout: number): number {
   const own = blockingTimeout(command)
   return timeout === 0 || own === 0 ? 0 : (own ?? 0) + timeout
-}
-
-function closedError(cause: Error): PoolError {
-  return new PoolError('CLIENT_CLOSED', 'the client was closed', { cause })
 }
 
 /** The caller's bytes may change as soon as it has control again, an attempt may come later. */

@@ -1,8 +1,8 @@
 // One server, whatever its role: every command goes there.
 
 import { Endpoint, type EndpointOptions } from '../endpoint/index.ts'
-import { PoolError } from '../errors.ts'
 import type { Router } from './router.ts'
+import { closedError } from './work.ts'
 
 export class SingleRouter implements Router {
   readonly topology = undefined
@@ -23,7 +23,7 @@ export class SingleRouter implements Router {
 
   /** There is always a server to pick, until the client is closed. */
   hold(): Promise<void> {
-    return Promise.reject(new PoolError('CLIENT_CLOSED', 'the client was closed'))
+    return Promise.reject(closedError())
   }
 
   report(): void {

@@ -57,6 +57,9 @@ export class Endpoint {
   readonly #held: HoldQueue
   /** Commands that wait, and those that have just been released and are about to go. */
   #queued = 0
+  #closing: Promise<void> | undefined
+  /** Tells a `close()` that nobody waits any more. */
+  #onDrained: (() => void) | undefined
   #shared: Connection | undefined
   #connecting: Promise<Connection> | undefined
   #pingTimer: NodeJS.Timeout | undefined
@@ -77,7 +80,7 @@ export class Endpoint {
 
   /** Why it ended; `undefined` while it takes commands. */
   get error(): Error | undefined {
-    return this.#ended
+    return this.#ended ?? (this.#closing === undefined ? undefined : this.#closedError())
   }
 
   /** Whether the shared connection is up. */
@@ -104,6 +107,7 @@ export class Endpoint {
    */
   execute(command: readonly Argument[], options?: ExecuteOptions): Promise<Reply> {
     const shared = this.#shared
+    if (this.#closing !== undefined) return Promise.reject(this.#ended ?? this.#closedError())
     if (shared !== undefined && shared.error === undefined && this.#queued === 0) {
       return shared.execute(command, options)
     }
@@ -140,16 +144,28 @@ export class Endpoint {
   }
 
   /**
-   * Finishes the work: takes no command any more, waits for those in flight and for leases that are out. What
-   * still waits for a connection fails with `CONNECTION_CLOSED`.
+   * Finishes the work: takes no command any more; those in flight, those that wait for a connection and leases that
+   * are out are waited for, each within its own deadline.
    */
-  async close(): Promise<void> {
-    const error = new ConnectionError('CONNECTION_CLOSED', `the endpoint was closed (${this.address})`, {
-      address: this.address,
-      phase: 'ready',
-    })
-    if (this.#ended === undefined) this.#stop(error)
-    await Promise.all([this.#shared?.close(), this.pool.close()])
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    const poolClosed = this.pool.close()
+    if (this.#queued > 0) {
+      await new Promise<void>((resolve) => {
+        this.#onDrained = resolve
+      })
+    }
+    if (this.#ended === undefined) this.#stop(this.#closedError())
+    await Promise.all([this.#shared?.close(), poolClosed])
+  }
+
+  #closedError(): ConnectionError {
+    const message = `the endpoint was closed (${this.address})`
+    return new ConnectionError('CONNECTION_CLOSED', message, { address: this.address, phase: 'ready' })
   }
 
   #stop(error: Error): void {
@@ -177,6 +193,8 @@ export class Endpoint {
       }
     } finally {
       this.#queued -= 1
+      // behind the last command, which is given to the connection in this same microtask
+      if (this.#queued === 0 && this.#onDrained !== undefined) setImmediate(this.#onDrained)
     }
     const shared = this.isConnected ? (this.#shared as Connection) : await this.connect()
     const left = timeout === 0 ? 0 : Math.max(expiresAt - performance.now(), 1)

@@ -6,6 +6,6 @@ export {
   HoldQueue,
   type HoldRequest,
 } from './hold-queue.ts'
-export { isRetriable, type Outcome, outcomeOf, refusalOf } from './outcome.ts'
+export { isPermanent, isRetriable, type Outcome, outcomeOf, refusalOf } from './outcome.ts'
 export { RolePool } from './role-pool.ts'
 export { checkReadFrom, RETRY_MS, type ReadFrom, type Route } from './route.ts'

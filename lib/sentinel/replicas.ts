@@ -27,6 +27,8 @@ interface Replica {
 export class Replicas {
   readonly #open: (address: string) => Endpoint
   readonly #replicas = new Map<string, Replica>()
+  /** Those that are gone from the list and not closed yet. */
+  readonly #leaving = new Map<Endpoint, Promise<void>>()
   /** Where the search for the least loaded begins, so that equals take turns. */
   #turn = 0
 
@@ -80,9 +82,15 @@ export class Replicas {
     this.#replicas.delete(address)
   }
 
-  /** All out. */
-  clear(end: (endpoint: Endpoint) => void): void {
-    for (const { endpoint } of this.#replicas.values()) end(endpoint)
+  /** Finishes the work of all, of those that are gone from the list as well. */
+  async close(): Promise<void> {
+    for (const { endpoint } of this.#replicas.values()) this.#dismiss(endpoint)
+    this.#replicas.clear()
+    await Promise.all(this.#leaving.values())
+  }
+
+  destroy(error: Error): void {
+    for (const endpoint of [...this.endpoints, ...this.#leaving.keys()]) endpoint.fence(error)
     this.#replicas.clear()
   }
 
@@ -109,9 +117,15 @@ export class Replicas {
     for (const [address, { endpoint }] of this.#replicas) {
       if (addresses.has(address)) continue
       this.#replicas.delete(address)
-      void endpoint.close()
+      this.#dismiss(endpoint)
     }
     await Promise.all(checks)
+  }
+
+  /** It takes nothing new; what is lent of it may take its time. */
+  #dismiss(endpoint: Endpoint): void {
+    const closed = endpoint.close().finally(() => this.#leaving.delete(endpoint))
+    this.#leaving.set(endpoint, closed)
   }
 
   #add(address: string): Replica {

@@ -14,6 +14,7 @@ import {
   type EndpointStats,
   HoldQueue,
   type HoldRequest,
+  isPermanent,
   type ReadFrom,
   type Route,
   refusalOf,
@@ -29,6 +30,7 @@ import { saysMaster } from './role-check.ts'
 import type { SentinelLink } from './sentinel-link.ts'
 import { Sentinels } from './sentinels.ts'
 import { Servers } from './servers.ts'
+import { Suspicion } from './suspicion.ts'
 import { freezeTopology, type Topology } from './topology.ts'
 
 /** Until the next question: while there is no master or one is suspected; while something else is wrong. */
@@ -64,14 +66,6 @@ interface Provision {
   readonly lastEpoch: number
 }
 
-/** Why commands to the master are held although one is known. */
-interface Suspicion {
-  /** When it ends without proof. */
-  readonly until: number
-  /** The sentinel that announced another master: it has to be heard before the suspicion is dropped. */
-  readonly accuser: string | undefined
-}
-
 export class SentinelRouter implements Route {
   readonly #options: ResolvedSentinelOptions
   readonly #events: RouterEvents
@@ -83,12 +77,14 @@ export class SentinelRouter implements Route {
   #master: Endpoint | undefined
   #epoch = 0
   #generation = 0
-  #suspicion: Suspicion | undefined
+  readonly #suspicion = new Suspicion()
+  /** The sentinels agree on another master, which has not been verified yet. */
+  #isReplaced = false
   #provision: Provision | undefined
   readonly #failover: FailoverWatch<Endpoint>
   #trouble: RespoolError | undefined
-  /** Set while a majority of the sentinels says that there is no master of this name, and there never was. */
-  #misnamed: RespoolError | undefined
+  /** Set while there never was a master and waiting for one is in vain: a name nobody knows, a wrong password. */
+  #hopeless: RespoolError | undefined
   #topology: Topology
   /** Asks the sentinels. */
   readonly #asking = new Recurring(
@@ -132,8 +128,9 @@ export class SentinelRouter implements Route {
   }
 
   pick(target: 'write' | ReadFrom): Endpoint | undefined {
+    if (this.#state === 'closed') return undefined
     this.start()
-    const master = this.#suspicion === undefined ? this.#master : undefined
+    const master = this.#suspicion.isOn || this.#isReplaced ? undefined : this.#master
     switch (target) {
       case 'write':
         return this.#isHolding ? undefined : master
@@ -150,15 +147,17 @@ export class SentinelRouter implements Route {
 
   hold(request: HoldRequest): Promise<void> {
     if (this.#state === 'closed') return Promise.reject(closedError())
-    if (this.#misnamed !== undefined) return Promise.reject(this.#misnamed)
+    if (this.#hopeless !== undefined) return Promise.reject(this.#hopeless)
     return this.#held.wait(request)
   }
 
   report(endpoint: Endpoint, error: Error): void {
     if (this.#state === 'closed') return
     if (endpoint === this.#master) {
-      if (refusalOf(error) === 'wrong-role')
-        this.#suspect({ until: Number.POSITIVE_INFINITY, accuser: undefined })
+      if (refusalOf(error) === 'wrong-role') {
+        this.#suspicion.convict()
+        this.#publish()
+      }
       this.#asking.soon()
     } else if (this.#replicas.doubt(endpoint, error.message)) {
       this.#publish()
@@ -183,18 +182,18 @@ export class SentinelRouter implements Route {
 
   async close(): Promise<void> {
     this.#stop()
-    const endpoints = [this.#master, ...this.#replicas.endpoints]
-    await Promise.all(endpoints.map((endpoint) => endpoint?.close()))
+    await Promise.all([this.#master?.close(), this.#replicas.close()])
   }
 
   destroy(error: Error): void {
     this.#stop()
     this.#master?.fence(error)
-    this.#replicas.clear((endpoint) => endpoint.fence(error))
+    this.#replicas.destroy(error)
   }
 
   get #isHolding(): boolean {
-    return this.#suspicion !== undefined || (this.#options.onFailover === 'hold' && this.#failover.isOn)
+    const isAwaited = this.#options.onFailover === 'hold' && this.#failover.isOn
+    return this.#suspicion.isOn || this.#isReplaced || isAwaited
   }
 
   #stop(): void {
@@ -218,12 +217,13 @@ export class SentinelRouter implements Route {
     const isProvisional = this.#provision !== undefined
     const belief = this.#master && { master: this.#master.address, epoch: this.#epoch, isProvisional }
     const generation = this.#generation
+    const askedAt = performance.now()
     const verdict = await discover(this.#sentinels.links, name, belief, answerTimeout)
     if (this.#state !== 'running') return
     if (this.#generation !== generation) return this.#asking.soon() // the answers are about the one before
-    this.#misnamed = undefined
+    this.#hopeless = undefined
     if (verdict.kind === 'master') {
-      this.#sentinels.add(verdict.answer.sentinels)
+      this.#sentinels.update(verdict.answer)
       this.#listed = verdict.answer.replicas
       await this.#accept(verdict)
       if (this.isClosed) return
@@ -231,32 +231,32 @@ export class SentinelRouter implements Route {
       this.#trouble = verdict.error
       // a name that nobody knows will not come by waiting; the last topology keeps serving, though
       if (verdict.kind === 'unknown' && verdict.isConclusive && this.#master === undefined) {
-        this.#misnamed = verdict.error
-        this.#held.fail(verdict.error)
+        this.#giveUp(verdict.error)
       }
     }
-    if (this.#suspicion !== undefined && performance.now() >= this.#suspicion.until)
-      this.#suspicion = undefined
+    const { answered } = verdict.kind === 'master' ? verdict : { answered: [] }
+    if (this.#master !== undefined && !this.#isReplaced) {
+      const master = this.#master
+      await this.#suspicion.reconsider(askedAt, answered, () => saysMaster(master, answerTimeout))
+      if (this.isClosed) return
+    }
     this.#refreshReplicas()
     this.#publish()
     this.#held.release() // each looks again
   }
 
   async #accept(verdict: Verdict & { kind: 'master' }): Promise<void> {
-    const { answer, master, answered } = verdict
+    const { answer, master } = verdict
     if (master !== this.#master?.address) {
       // the old one has been replaced, whatever becomes of the new one: nothing is sent there any more
-      this.#suspect({ until: Number.POSITIVE_INFINITY, accuser: undefined })
+      this.#isReplaced = this.#master !== undefined
       await this.#switchTo(master, answer.epoch)
       return
     }
     this.#trouble = undefined
     this.#epoch = answer.epoch
     this.#provision = undefined
-    if (this.#suspicion === undefined) return
-    const { accuser } = this.#suspicion
-    if (accuser !== undefined && !answered.includes(accuser)) return
-    if (await saysMaster(this.#master, this.#options.answerTimeout)) this.#suspicion = undefined
+    this.#isReplaced = false
   }
 
   async #switchTo(address: string, epoch: number): Promise<void> {
@@ -268,6 +268,7 @@ export class SentinelRouter implements Route {
       const message = `the sentinels name ${address} as the master, but: ${(error as Error).message}`
       this.#trouble = new SentinelError('MASTER_UNVERIFIED', message, { cause: error })
       next.fence(this.#trouble)
+      if (this.#master === undefined && isPermanent(error)) this.#giveUp(this.#trouble)
       return
     }
     if (!this.isClosed && this.#generation === generation) this.#adopt(next, epoch)
@@ -300,7 +301,8 @@ export class SentinelRouter implements Route {
     this.#master = next
     this.#epoch = epoch
     this.#generation += 1
-    this.#suspicion = undefined
+    this.#suspicion.drop()
+    this.#isReplaced = false
     this.#provision = undefined
     this.#trouble = undefined
     this.#failover.end()
@@ -318,7 +320,8 @@ export class SentinelRouter implements Route {
   #refreshReplicas(): void {
     const master = this.#master
     if (master === undefined || this.#refreshing !== undefined) return
-    const isUp = this.#suspicion === undefined && master.isConnected && master.silence < SILENT_MS
+    const isUp =
+      !this.#suspicion.isOn && !this.#isReplaced && master.isConnected && master.silence < SILENT_MS
     const view = { address: master.address, isUp }
     this.#refreshing = this.#replicas.refresh(this.#listed, view, this.#options.answerTimeout).finally(() => {
       this.#refreshing = undefined
@@ -338,10 +341,10 @@ export class SentinelRouter implements Route {
     return new SentinelError('NO_REPLICA', `no replica to read from (${which})`)
   }
 
-  #suspect(suspicion: Suspicion): void {
-    if (this.#suspicion !== undefined && this.#suspicion.until >= suspicion.until) return
-    this.#suspicion = suspicion
-    this.#publish()
+  /** Waiting does not help those who wait, nor those who come until the next answer. */
+  #giveUp(error: RespoolError): void {
+    this.#hopeless = error
+    this.#held.fail(error)
   }
 
   #onEvent(link: SentinelLink, channel: string, payload: string): void {
@@ -350,8 +353,9 @@ export class SentinelRouter implements Route {
     this.#failover.heed(link.address, channel, payload)
     const announced = switchedTo(channel, payload, name)
     if (announced !== undefined && announced !== this.#master?.address) {
-      this.#suspect({ until: performance.now() + HOLD_ON_EVENT_MS, accuser: link.address })
+      this.#suspicion.accuse(link.address, HOLD_ON_EVENT_MS)
     }
+    this.#publish()
     this.#asking.soon()
   }
 

@@ -1,8 +1,8 @@
 // All sentinels that are watched: those the user named, kept for ever, and those they name.
 
 import type { ResolvedSentinelOptions } from './options.ts'
-import { addressOf, type Fields } from './replies.ts'
-import { SentinelLink, type SentinelLinkEvents } from './sentinel-link.ts'
+import { addressOf } from './replies.ts'
+import { type Answer, SentinelLink, type SentinelLinkEvents } from './sentinel-link.ts'
 import type { SentinelState } from './topology.ts'
 
 export class Sentinels {
@@ -28,11 +28,22 @@ export class Sentinels {
     for (const address of this.#options.sentinels) this.#watch(address)
   }
 
-  /** Goes on with those that one of them listed. */
-  add(listed: readonly Fields[]): void {
-    for (const fields of listed) {
+  /**
+   * Goes on with those that one of them lists. Those that nobody named, not the user and not the one that is
+   * believed now, are dropped when they cannot be reached: they have been taken out of the deployment.
+   */
+  update({ sentinel, sentinels }: Pick<Answer, 'sentinel' | 'sentinels'>): void {
+    const named = new Set([sentinel, ...this.#options.sentinels])
+    for (const fields of sentinels) {
       const address = addressOf(fields)
-      if (address !== undefined) this.#watch(address)
+      if (address === undefined) continue
+      named.add(address)
+      this.#watch(address)
+    }
+    for (const link of this.links) {
+      if (named.has(link.address) || link.isConnected) continue
+      this.#links.delete(link.address)
+      link.close(new Error('no sentinel of this deployment any more'))
     }
   }
 

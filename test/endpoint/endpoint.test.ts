@@ -381,13 +381,25 @@ test('close() waits for what is in flight and for leases, and takes nothing new'
   assert.deepEqual(names(server), ['1', '3'])
 })
 
-test('close() ends a dial that nobody can wait for any more', async (t) => {
+test('close() lets those that wait for a connection go first, and then takes nobody', async (t) => {
+  const server = await scriptedServer(t, obliging)
+  const endpoint = open(t, portOf(server))
+  const replies = ['1', '2', '3'].map((n) => endpoint.execute(['ECHO', n]))
+  const closed = endpoint.close()
+  assert.equal(endpoint.close(), closed)
+  assert.equal(await end(endpoint.execute(['ECHO', '4'])), 'CONNECTION_CLOSED false')
+  assert.deepEqual(await Promise.all(replies), ['1', '2', '3'])
+  await closed
+  await server.until(() => server.openCount === 0)
+})
+
+test('close() waits no longer than those that wait, and ends the dial then', async (t) => {
   const server = await scriptedServer(t, () => undefined)
   const endpoint = open(t, portOf(server))
-  const reply = end(endpoint.execute(['ECHO', '1']))
+  const reply = end(endpoint.execute(['ECHO', '1'], { timeout: 50 }))
   await server.until(() => server.commands.length >= 1)
   await endpoint.close()
-  assert.equal(await reply, 'CONNECTION_CLOSED false')
+  assert.equal(await reply, 'COMMAND_TIMEOUT false')
   await server.until(() => server.openCount === 0)
 })
 

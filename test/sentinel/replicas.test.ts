@@ -25,7 +25,7 @@ function replicasOf(t: TestContext): Replicas {
         maxHeldBytes: 10_000,
       }),
   )
-  t.after(() => replicas.clear((endpoint) => endpoint.fence(new Error('the test is over'))))
+  t.after(() => replicas.destroy(new Error('the test is over')))
   return replicas
 }
 
@@ -187,7 +187,7 @@ test('reads go where the least is under way; equals take turns', async (t) => {
   const leases = await Promise.all([1, 2].map(() => idle?.pool.get()))
   for (let i = 0; i < 6; i += 1) assert.equal(replicas.pick(), other, 'a lease counts too')
   await Promise.all(leases.map((lease) => lease?.close()))
-  replicas.clear((endpoint) => endpoint.fence(fenced))
+  replicas.destroy(fenced)
   await Promise.all(hanging)
 })
 

@@ -629,3 +629,65 @@ test('a signal ends the wait for a master', async (t) => {
   abort.abort()
   for (const attempt of attempts) await assert.rejects(attempt, { code: 'ABORT_ERR' })
 })
+
+test('writes that a master refused once flow again when it is one, though no sentinel can be asked', async (t) => {
+  const { master, sentinels, seeds } = await scriptedDeployment(t)
+  const client = clientOf(t, seeds)
+  await client.call('INCR', 'n')
+  for (const sentinel of sentinels) await sentinel.server.close()
+  let refusals = 1
+  master.intercept = (command) =>
+    command[0] === 'INCR' && refusals-- > 0 ? '-READONLY for a moment\r\n' : 'pass'
+  assert.equal(await client.call('INCR', 'n'), 2)
+})
+
+test('a wrong password of the servers is told at once, not at the deadline', async (t) => {
+  const { master, seeds } = await scriptedDeployment(t)
+  master.intercept = (command) =>
+    command[0] === 'HELLO' ? '-WRONGPASS invalid username-password pair or user is disabled.\r\n' : 'pass'
+  const client = clientOf(t, seeds, { password: 'hush-hush', commandTimeout: 20_000 })
+  const startedAt = performance.now()
+  for (let i = 0; i < 2; i += 1) {
+    const error: unknown = await client.call('INCR', 'n').catch((reason: unknown) => reason)
+    assert.ok(error instanceof SentinelError)
+    assert.equal(error.code, 'MASTER_UNVERIFIED')
+    assert.match(error.message, /WRONGPASS/)
+    assert.ok(!error.message.includes('hush'))
+  }
+  assert.ok(performance.now() - startedAt < 5_000)
+})
+
+test('a sentinel that nobody names any more and that cannot be reached is forgotten', async (t) => {
+  const deployment = await scriptedDeployment(t)
+  const { sentinels, seeds } = deployment
+  const [first, , third] = sentinels
+  assert.ok(first && third)
+  deployment.say({ sentinels: seeds })
+  const client = clientOf(t, seeds.slice(0, 1), {
+    sentinel: { name: 'm', sentinels: seeds.slice(0, 1), pollInterval: 20 },
+  })
+  await client.ready()
+  const known = () => client.topology?.sentinels.map(({ address }) => address) ?? []
+  await eventually('all three are found', () => known().length === 3)
+  deployment.say({ sentinels: seeds.slice(0, 2) })
+  await eventually('it stays while it can be reached', () => first.questionCount > 10)
+  assert.equal(known().length, 3)
+  await third.server.close()
+  await eventually('two are left', () => known().length === 2)
+  assert.ok(!known().includes(third.address))
+})
+
+test('a lease of a replica that is gone from the list ends with the client', async (t) => {
+  const deployment = await scriptedDeployment(t)
+  const client = clientOf(t, deployment.seeds, {
+    sentinel: { name: 'm', sentinels: deployment.seeds, pollInterval: 20 },
+  })
+  await client.ready()
+  await eventually('the replica is well', () => isWell(client.topology))
+  const lease = await client.lease({ readFrom: 'replica' })
+  deployment.say({ replicas: [] })
+  await eventually('it is gone', () => client.topology?.replicas.length === 0)
+  assert.equal(lease.error, undefined, 'who has it may finish')
+  client.destroy()
+  assert.ok(lease.error)
+})
