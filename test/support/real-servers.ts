@@ -88,6 +88,7 @@ export async function startTopology(t: Cleanup, options: TestTopologyOptions = {
     const info = await request(master, 'INFO', 'replication')
     return String(info).split('state=online').length - 1 === replicas.length
   })
+  await areInStep(master, replicas.length)
   for (let attempt = 1; ; attempt++) {
     try {
       const sentinels = await startSentinels(t, name, master, replicas, options)
@@ -96,6 +97,25 @@ export async function startTopology(t: Cleanup, options: TestTopologyOptions = {
       if (!(error instanceof PortTakenError) || attempt === portAttempts) throw error
     }
   }
+}
+
+/**
+ * Waits until the replicas have acknowledged a write. Right after a full synchronisation a master may call a replica
+ * online and stream nothing to it for up to a second, until its next acknowledgement (its log: "Waiting for REPLCONF
+ * ACK from slave to enable streaming"); a failover within that second loses all that was written.
+ */
+async function areInStep(master: TestServer, replicas: number): Promise<void> {
+  await request(master, 'PUBLISH', 'respool:start', 'replicated like a write, and leaves no data')
+  const wanted = Number(
+    /master_repl_offset:(\d+)/.exec(String(await request(master, 'INFO', 'replication')))?.[1],
+  )
+  await eventually(`${replicas} replicas of ${master.port} have acknowledged offset ${wanted}`, async () => {
+    // for more replicas than there are, WAIT asks all of them for their offset
+    await request(master, 'WAIT', String(replicas + 1), '10')
+    const info = String(await request(master, 'INFO', 'replication'))
+    const offsets = [...info.matchAll(/state=online,offset=(\d+)/g)].map(([, offset]) => Number(offset))
+    return offsets.length === replicas && offsets.every((offset) => offset >= wanted)
+  })
 }
 
 /** Subscribes to everything the sentinel publishes and returns the list that grows with each message. */
