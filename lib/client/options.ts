@@ -15,7 +15,9 @@ import {
   checkReadFrom,
   DEFAULT_MAX_HELD,
   DEFAULT_MAX_HELD_BYTES,
+  DEFAULT_PING_INTERVAL,
   type EndpointOptions,
+  numberOption,
   type ReadFrom,
 } from '../endpoint/index.ts'
 import { resolvePoolOptions } from '../pool/index.ts'
@@ -26,7 +28,6 @@ import {
   type SentinelOptions,
 } from '../sentinel/index.ts'
 
-const DEFAULT_PING_INTERVAL = 1_000
 /** Leases and blocking commands of one process: a few are kept, many are possible, an endless number is not. */
 const DEFAULT_POOL = Object.freeze({ maxIdle: 10, maxActive: 100, wait: true, idleTimeout: 240_000 })
 
@@ -96,9 +97,9 @@ export function resolveClientOptions(target: string | URL | ClientOptions = {}):
   const endpoint: EndpointOptions = {
     connection: { ...connection, commandTimeout },
     pool: ownPool,
-    pingInterval: atLeast('pingInterval', pingInterval, DEFAULT_PING_INTERVAL, 0),
-    maxHeld: atLeast('maxHeld', maxHeld, DEFAULT_MAX_HELD, 1),
-    maxHeldBytes: atLeast('maxHeldBytes', maxHeldBytes, DEFAULT_MAX_HELD_BYTES, 1),
+    pingInterval: numberOption('pingInterval', pingInterval, DEFAULT_PING_INTERVAL, 0),
+    maxHeld: numberOption('maxHeld', maxHeld, DEFAULT_MAX_HELD, 1),
+    maxHeldBytes: numberOption('maxHeldBytes', maxHeldBytes, DEFAULT_MAX_HELD_BYTES, 1),
   }
   return { ...common, kind: 'single', address: formatAddress(resolved), endpoint }
 }
@@ -134,14 +135,4 @@ function withReadFrom(source: string | URL): ClientOptions {
   text = text.replace(/([?&])readFrom=[^&#]*/, '$1').replace(/[?&]+$/, '')
   checkReadFrom(readFrom)
   return { ...parseUrl(text.replace('?&', '?')), readFrom }
-}
-
-function atLeast(name: string, value: unknown, byDefault: number, min: number): number {
-  if (value === undefined) return byDefault
-  if (typeof value !== 'number' || !(value >= min && value <= 2 ** 31 - 1)) {
-    throw new RangeError(
-      `option ${name} must be a number from ${min} to ${2 ** 31 - 1}, got ${String(value)}`,
-    )
-  }
-  return value
 }

@@ -24,6 +24,8 @@ import { isPermanent } from './outcome.ts'
 /** A dead server is dialed at once, then with pauses that double from the first to the last of these. */
 const FIRST_BACKOFF_MS = 50
 const LAST_BACKOFF_MS = 1_000
+/** An idle connection whose peer is gone without a word is found within twice this. */
+export const DEFAULT_PING_INTERVAL = 1_000
 
 export interface EndpointOptions extends HoldLimits {
   /** How its connections are made; checked and completed by the caller. */

@@ -1,4 +1,4 @@
-export { Endpoint, type EndpointOptions, type EndpointStats } from './endpoint.ts'
+export { DEFAULT_PING_INTERVAL, Endpoint, type EndpointOptions, type EndpointStats } from './endpoint.ts'
 export {
   DEFAULT_MAX_HELD,
   DEFAULT_MAX_HELD_BYTES,
@@ -6,6 +6,7 @@ export {
   HoldQueue,
   type HoldRequest,
 } from './hold-queue.ts'
+export { numberOption } from './number-option.ts'
 export { isPermanent, isRetriable, type Outcome, outcomeOf, refusalOf } from './outcome.ts'
 export { RolePool } from './role-pool.ts'
 export { checkReadFrom, RETRY_MS, type ReadFrom, type Route } from './route.ts'

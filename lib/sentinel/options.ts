@@ -1,7 +1,14 @@
 // What a Sentinel deployment is told by its user, checked and completed. Pure.
 
 import { type Connection, type ConnectionOptions, resolveConnectionOptions } from '../connection/index.ts'
-import { checkReadFrom, DEFAULT_MAX_HELD, DEFAULT_MAX_HELD_BYTES, type ReadFrom } from '../endpoint/index.ts'
+import {
+  checkReadFrom,
+  DEFAULT_MAX_HELD,
+  DEFAULT_MAX_HELD_BYTES,
+  DEFAULT_PING_INTERVAL,
+  numberOption,
+  type ReadFrom,
+} from '../endpoint/index.ts'
 import { type PoolOptions, resolvePoolOptions } from '../pool/index.ts'
 import { joinAddress, splitAddress } from './replies.ts'
 
@@ -11,7 +18,6 @@ const DEFAULT_ANSWER_TIMEOUT = 300
 const DEFAULT_POLL_INTERVAL = 10_000
 /** How long `get()` waits for a master or replica to be there: a failover with room to spare. */
 const DEFAULT_HOLD_TIMEOUT = 10_000
-const DEFAULT_PING_INTERVAL = 1_000
 const DEFAULT_SENTINEL_PORT = 26_379
 
 /** Where a server is: `'host:port'`, `'[v6]:port'`, or the two apart. */
@@ -133,12 +139,12 @@ export function resolveSentinelOptions(options: SentinelOptions): ResolvedSentin
     readFrom,
     onFailover,
     adoptEarly,
-    answerTimeout: within('answerTimeout', options.answerTimeout, DEFAULT_ANSWER_TIMEOUT, 1),
-    pollInterval: within('pollInterval', options.pollInterval, DEFAULT_POLL_INTERVAL, 10),
-    holdTimeout: within('holdTimeout', options.holdTimeout, DEFAULT_HOLD_TIMEOUT, 0),
-    pingInterval: within('pingInterval', options.pingInterval, DEFAULT_PING_INTERVAL, 0),
-    maxHeld: within('maxHeld', options.maxHeld, DEFAULT_MAX_HELD, 1),
-    maxHeldBytes: within('maxHeldBytes', options.maxHeldBytes, DEFAULT_MAX_HELD_BYTES, 1),
+    answerTimeout: numberOption('answerTimeout', options.answerTimeout, DEFAULT_ANSWER_TIMEOUT, 1),
+    pollInterval: numberOption('pollInterval', options.pollInterval, DEFAULT_POLL_INTERVAL, 10),
+    holdTimeout: numberOption('holdTimeout', options.holdTimeout, DEFAULT_HOLD_TIMEOUT, 0),
+    pingInterval: numberOption('pingInterval', options.pingInterval, DEFAULT_PING_INTERVAL, 0),
+    maxHeld: numberOption('maxHeld', options.maxHeld, DEFAULT_MAX_HELD, 1),
+    maxHeldBytes: numberOption('maxHeldBytes', options.maxHeldBytes, DEFAULT_MAX_HELD_BYTES, 1),
   })
 }
 
@@ -172,13 +178,4 @@ export function normalizeAddress(address: Address, defaultPort: number): string 
 function split(address: string, defaultPort: number): { host: string; port: string } {
   const [, v6, host, port] = /^\s*(?:\[([^\]]*)\]|([^:]*))(?::(.*))?$/.exec(address) ?? []
   return { host: v6 ?? host ?? '', port: port ?? String(defaultPort) }
-}
-
-function within(name: string, value: unknown, byDefault: number, min: number): number {
-  if (value === undefined) return byDefault
-  if (typeof value !== 'number') throw new TypeError(`option ${name} must be a number, got ${typeof value}`)
-  if (!(value >= min && value <= 2 ** 31 - 1)) {
-    throw new RangeError(`option ${name} must be from ${min} to ${2 ** 31 - 1}, got ${value}`)
-  }
-  return value
 }

@@ -126,7 +126,7 @@ test('a wrong option is told by its name, with the value and what was expected',
     [{ ...good, connection: { hots: 'h' } }, TypeError, /unknown connection option 'hots'/],
     [{ ...good, sentinelConnection: { protocol: 4 } }, RangeError, /option protocol must be 2 or 3, got 4/],
     // where the connections lead is not for the user to say
-    [{ ...good, connection: { path: '/tmp/socket' } }, TypeError, /option path .*connection/],
+    [{ ...good, connection: { path: '/run/socket' } }, TypeError, /option path .*connection/],
     [{ ...good, connection: { port: 6379 } }, TypeError, /option port .*connection/],
     [{ ...good, sentinelConnection: { host: 'h' } }, TypeError, /option host .*sentinelConnection/],
   ]
