@@ -103,9 +103,11 @@ async function startWorker(name, work) {
   const child = start(command, 1)
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
   const next = async () => {
-    const { value, done } = await lines.next()
-    if (done) throw new Error(`${name} ended during ${work}`)
-    return JSON.parse(value)
+    for (;;) {
+      const { value, done } = await lines.next()
+      if (done) throw new Error(`${name} ended during ${work}`)
+      if (value.startsWith('{')) return JSON.parse(value) // a client may write a log there
+    }
   }
   const { ready } = await next().catch((error) => {
     console.error(`${error.message}; left out`)

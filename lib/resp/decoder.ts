@@ -365,7 +365,7 @@ export class Decoder {
     this.#bodyKind = kind
     this.#bodyWanted = length + 2
     this.#bodyFilled = 0
-    this.#body = Buffer.allocUnsafeSlow(Math.min(this.#bodyWanted, FIRST_BODY_BYTES))
+    this.#body = Buffer.allocUnsafeSlow(roomFor(this.#bodyWanted, FIRST_BODY_BYTES))
     return this.#continueBody()
   }
 
@@ -374,9 +374,7 @@ export class Decoder {
     let body = this.#body as Buffer
     const available = Math.min(this.#end - this.#at, this.#bodyWanted - this.#bodyFilled)
     if (this.#bodyFilled + available > body.length) {
-      const step = body.length * BODY_GROWTH
-      const room = this.#bodyWanted < step * 2 ? this.#bodyWanted : step // never twice for a little more
-      const larger = Buffer.allocUnsafeSlow(room)
+      const larger = Buffer.allocUnsafeSlow(roomFor(this.#bodyWanted, body.length * BODY_GROWTH))
       body.copy(larger, 0, 0, this.#bodyFilled)
       this.#body = body = larger
     }
@@ -502,6 +500,11 @@ export class Decoder {
 }
 
 const EMPTY: Buffer = Buffer.alloc(0)
+
+/** The next room of a body: a step, or all of it where a step would leave only a little over. */
+function roomFor(wanted: number, step: number): number {
+  return wanted < step * 2 ? wanted : step
+}
 
 function limit(what: string, name: keyof DecoderLimits, value: number): ProtocolError {
   return new ProtocolError('PROTOCOL_LIMIT', `${what}, the limit ${name} is ${value}`)
