@@ -139,6 +139,8 @@ for (const protocol of [2, 3] as const) {
   test(`RESP${protocol}: RESET makes a connection of RESP2 of it, subscribed to nothing`, async (t) => {
     const { port } = await startServer(t)
     const connection = await open(t, { port, protocol })
+    const isKnown = (await connection.call('COMMAND', 'INFO', 'RESET')) as Reply[]
+    if (isKnown[0] === null) return t.skip('this server has no RESET, which came with Redis 6.2')
     await connection.call('SUBSCRIBE', 'a')
     assert.equal(await connection.call('RESET'), 'RESET')
     assert.equal(connection.protocol, 2)
