@@ -9,6 +9,7 @@ import { blockingTimeout, commandName, isBlocking, isReadOnly, isStateful } from
 import { type Connection, type ExecuteOptions, watchAbort } from '../connection/index.ts'
 import {
   type Endpoint,
+  heldBytes,
   isRetriable,
   outcomeOf,
   RETRY_MS,
@@ -113,7 +114,7 @@ class Attempts {
       const endpoint = this.#route.pick(this.#isRead ? readFrom : 'write')
       if (endpoint !== undefined) return endpoint
       await this.#route.hold({
-        bytes: byteLength(this.#command),
+        bytes: heldBytes(this.#command),
         expiresAt: this.#giveUpAt,
         timeout,
         signal,
@@ -219,16 +220,4 @@ function totalOf(command: readonly Argument[], timeout: number): number {
 function ownCommand(command: readonly Argument[]): readonly Argument[] {
   if (!command.some((argument) => typeof argument === 'object')) return command
   return command.map((argument) => (typeof argument === 'object' ? Buffer.from(argument) : argument))
-}
-
-/** About what a command takes: exact for bytes, at least for strings. */
-function byteLength(command: readonly Argument[]): number {
-  let bytes = 0
-  for (const argument of command)
-    bytes += typeof argument === 'string' ? argument.length : argumentLength(argument)
-  return bytes
-}
-
-function argumentLength(argument: number | bigint | Uint8Array): number {
-  return typeof argument === 'object' ? argument.length : 8
 }

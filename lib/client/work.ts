@@ -6,6 +6,8 @@ import { PoolError } from '../errors.ts'
 export class Work {
   #count = 0
   #isClosing = false
+  /** Of all calls of `finish()`. */
+  #done: Promise<void> | undefined
   #onDone: (() => void) | undefined
 
   /** Whether nothing new is taken. */
@@ -28,13 +30,10 @@ export class Work {
   async finish(): Promise<void> {
     this.#isClosing = true
     if (this.#count === 0) return
-    await new Promise<void>((resolve) => {
-      const before = this.#onDone
-      this.#onDone = () => {
-        before?.()
-        resolve()
-      }
+    this.#done ??= new Promise((resolve) => {
+      this.#onDone = resolve
     })
+    await this.#done
   }
 }
 

@@ -18,7 +18,7 @@ import {
 import { ConnectionError } from '../errors.ts'
 import { Pool, type PoolOptions, type PoolStats } from '../pool/index.ts'
 import type { Argument, Reply } from '../resp/index.ts'
-import { type HoldLimits, HoldQueue } from './hold-queue.ts'
+import { type HoldLimits, HoldQueue, heldBytes } from './hold-queue.ts'
 import { isPermanent } from './outcome.ts'
 
 /** A dead server is dialed at once, then with pauses that double from the first to the last of these. */
@@ -191,7 +191,7 @@ export class Endpoint {
         await undefined // behind those that were released a moment ago: they go in the same microtasks
       } else {
         this.#reconnect()
-        await this.#held.wait({ bytes: byteLength(command), expiresAt, timeout, signal: options?.signal })
+        await this.#held.wait({ bytes: heldBytes(command), expiresAt, timeout, signal: options?.signal })
       }
     } finally {
       this.#queued -= 1
@@ -313,13 +313,4 @@ function silent(address: string, cause: Error): ConnectionError {
     phase: 'ready',
     cause,
   })
-}
-
-/** About what a command takes: exact for bytes, at least for strings. */
-function byteLength(command: readonly Argument[]): number {
-  let bytes = 0
-  for (const argument of command) {
-    bytes += typeof argument === 'string' || argument instanceof Uint8Array ? argument.length : 8
-  }
-  return bytes
 }

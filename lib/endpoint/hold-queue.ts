@@ -3,6 +3,7 @@
 
 import { Deadlines, watchAbort } from '../connection/index.ts'
 import { AbortError, PoolError, TimeoutError } from '../errors.ts'
+import type { Argument } from '../resp/index.ts'
 
 /** As many as may be pending on one connection: what waits here will go there. */
 export const DEFAULT_MAX_HELD = 2 ** 20
@@ -117,4 +118,13 @@ export class HoldQueue {
     const cause = this.#reason()
     return cause === undefined ? {} : { cause }
   }
+}
+
+/** About what a command takes while it waits: exact for bytes, at least for strings. */
+export function heldBytes(command: readonly Argument[]): number {
+  let bytes = 0
+  for (const argument of command) {
+    bytes += typeof argument === 'string' || argument instanceof Uint8Array ? argument.length : 8
+  }
+  return bytes
 }

@@ -5,6 +5,7 @@ export {
   type HoldLimits,
   HoldQueue,
   type HoldRequest,
+  heldBytes,
 } from './hold-queue.ts'
 export { numberOption } from './number-option.ts'
 export { isPermanent, isRetriable, type Outcome, outcomeOf, refusalOf } from './outcome.ts'

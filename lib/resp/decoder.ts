@@ -445,7 +445,10 @@ export class Decoder {
     return top.items as Reply
   }
 
-  /** header = type-byte digits CRLF, or `-1` where null is allowed, or `?` where streaming is */
+  /**
+   * header = type-byte digits CRLF, or `-1` where null is allowed, or `?` where streaming is. Adds up digits as
+   * `#integer()` does: both are run for nearly every element, and a call they shared would have two results.
+   */
   #header(canBeNull: boolean, canStream: boolean): number | typeof INCOMPLETE {
     const buffer = this.#buffer
     const end = this.#end
