@@ -2,9 +2,10 @@
 
 import type { Socket } from 'node:net'
 import { AbortError, ConnectionError, type ConnectionPhase } from '../errors.ts'
-import { Connection, reason } from './connection.ts'
+import { Connection } from './connection.ts'
 import { askCredentials, rotateCredentials } from './credentials.ts'
 import { openSocket, type Receiver } from './dial.ts'
+import { reason } from './failure.ts'
 import { handshake, RefusedStep } from './handshake.ts'
 import {
   type ConnectionOptions,

@@ -20,19 +20,19 @@ import {
 } from '../commands/index.ts'
 import {
   AbortError,
-  ConnectionError,
-  type ConnectionPhase,
+  type ConnectionError,
   PoolError,
   ProtocolError,
   ReplyError,
-  RespoolError,
   TimeoutError,
 } from '../errors.ts'
-import { type Argument, Decoder, type Reply } from '../resp/index.ts'
+import { type Argument, checkCommand, Decoder, type Reply } from '../resp/index.ts'
 import { Deadlines } from './deadline.ts'
+import { connectionFailure, protocolFailure, withOutcome } from './failure.ts'
 import type { ResolvedConnectionOptions } from './options.ts'
 import { Outbox } from './outbox.ts'
-import { PendingCommand, PendingQueue } from './pending.ts'
+import { type Pending, PendingBatch, PendingCommand, Special } from './pending.ts'
+import { PendingQueue } from './pending-queue.ts'
 import { awaitedConfirmations, Subscriptions } from './subscriptions.ts'
 
 /** How one command differs from the connection's settings. */
@@ -91,8 +91,8 @@ export class Connection {
   /** Bits of `StateBit`: what the commands given so far have done to the connection. */
   #commandState = 0
   /**
-   * Instants of `performance.now()`: of the batch being collected, in whole milliseconds so that a command keeps it
-   * without an allocation, and of the last byte from the peer.
+   * Instants of `performance.now()`: of the batch being collected, rounded up to whole milliseconds so that a command
+   * keeps it without an allocation, and of the last byte from the peer.
    */
   #batchAt = 0
   #heardAt = performance.now()
@@ -158,14 +158,31 @@ export class Connection {
    * @throws {PoolError} `QUEUE_FULL`
    * @throws {TypeError} {RangeError} at once, for an argument or option that is none
    */
-  call(name: string, ...args: Argument[]): Promise<Reply> {
-    return this.execute([name, ...args])
+  call(...command: [name: string, ...args: Argument[]]): Promise<Reply> {
+    return this.execute(command)
   }
 
   /** {@link call} with options. The command's array and bytes are the caller's again when this returns. */
   execute(command: readonly Argument[], options?: ExecuteOptions): Promise<Reply> {
     if (this.#state !== 'ready') return Promise.reject(this.#refusal())
     return this.#send(command, options)
+  }
+
+  /**
+   * Runs several commands, in order and with nothing between them, for the price of one promise. Options hold for each
+   * of them.
+   *
+   * @returns for each its reply, or the error it ended with, which is a {@link ReplyError} or what {@link execute}
+   *   would have thrown: one that failed says nothing of the others
+   * @throws what {@link execute} throws when nothing of it was taken: `QUEUE_FULL`, a closed connection, an argument
+   *   that is none
+   */
+  executeAll(
+    commands: readonly (readonly Argument[])[],
+    options?: ExecuteOptions,
+  ): Promise<(Reply | Error)[]> {
+    if (this.#state !== 'ready') return Promise.reject(this.#refusal())
+    return this.#sendAll(commands, options)
   }
 
   /**
@@ -210,46 +227,102 @@ export class Connection {
   #send(command: readonly Argument[], options: ExecuteOptions | undefined): Promise<Reply> {
     const signal = options?.signal
     if (signal?.aborted) return Promise.reject(new AbortError(signal))
-    const { maxPending, maxPendingBytes } = this.#options
-    if (this.#pending.length >= maxPending || this.#outbox.byteLength > maxPendingBytes) {
-      return Promise.reject(
-        new PoolError(
-          'QUEUE_FULL',
-          `${this.#pending.length} commands are waiting at ${this.address}, ${this.#outbox.byteLength} bytes unsent; ` +
-            `the limits are maxPending ${maxPending} and maxPendingBytes ${maxPendingBytes}`,
-        ),
-      )
+    if (this.#isFull(1)) return Promise.reject(this.#full())
+    return this.#add(command, options, signal)
+  }
+
+  #sendAll(
+    commands: readonly (readonly Argument[])[],
+    options: ExecuteOptions | undefined,
+  ): Promise<(Reply | Error)[]> {
+    const signal = options?.signal
+    if (signal?.aborted) return Promise.reject(new AbortError(signal))
+    if (this.#isFull(commands.length)) return Promise.reject(this.#full())
+    let arePlain = options?.onAttributes === undefined
+    for (const command of commands) {
+      checkCommand(command)
+      if (isOrdinary(command)) continue
+      refuseReplyOff(connectionEffect(command))
+      arePlain = false
     }
-    if (this.#unwritten === 0 || this.#isBlocked) this.#batchAt = Math.floor(performance.now())
+    const timeout = checkTimeout(options?.timeout ?? this.#options.commandTimeout)
+    if (commands.length === 0) return Promise.resolve([])
+    if (!arePlain) {
+      const outcome = (command: readonly Argument[]): Promise<Reply | Error> =>
+        this.#add(command, options, signal).catch((error: Error) => error)
+      return Promise.all(commands.map(outcome))
+    }
+    return new Promise((resolve) => {
+      const asBytes = options?.replies === 'buffer'
+      const batch = new PendingBatch(resolve, commands.length, asBytes, timeout, this.#now())
+      if (signal === undefined && !this.#isBlocked) this.#outbox.addAll(commands)
+      else this.#outbox.addRevocable(commands, batch)
+      this.#await(batch, signal)
+    })
+  }
+
+  #add(
+    command: readonly Argument[],
+    options: ExecuteOptions | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<Reply> {
     const isPlain = isOrdinary(command)
-    const timeout = options?.timeout ?? (isPlain ? this.#options.commandTimeout : this.#ownTimeout(command))
-    if (!(timeout >= 0)) throw new RangeError(`option timeout must be 0 or more milliseconds, got ${timeout}`)
+    const timeout = checkTimeout(
+      options?.timeout ?? (isPlain ? this.#options.commandTimeout : this.#ownTimeout(command)),
+    )
     let pending!: PendingCommand
     const promise = new Promise<Reply>((resolve, reject) => {
-      pending = new PendingCommand(resolve, reject, options?.replies === 'buffer', timeout, this.#batchAt)
+      pending = new PendingCommand(resolve, reject, options?.replies === 'buffer', timeout, this.#now())
     })
-    if (!isPlain) this.#prepare(command, pending)
-    if (options?.onAttributes !== undefined) pending.onAttributes = options.onAttributes
+    if (!isPlain) pending.special = special(command)
+    if (options?.onAttributes !== undefined) {
+      pending.special ??= new Special()
+      pending.special.onAttributes = options.onAttributes
+    }
     if (signal === undefined && !this.#isBlocked) this.#outbox.add(command)
-    else this.#outbox.addRevocable(command, pending)
-    pending.heardBefore = this.#heard
-    this.#pending.push(pending)
-    this.#unwritten += 1
-    if (signal !== undefined) pending.watch(signal, () => this.#abort(pending, signal))
-    if (timeout !== 0) this.#deadlines.add(pending.expiresAt)
-    if (this.#unwritten >= EARLY_FLUSH && this.#unwritten * 4 >= this.#pending.length) this.#flush()
-    else this.#scheduleFlush()
+    else this.#outbox.addRevocable([command], pending)
+    if (!isPlain) this.#note(command, pending.special?.effect)
+    this.#await(pending, signal)
     return promise
   }
 
-  /** What is to be known of a command whose reply is no common one, or changes the connection. */
-  #prepare(command: readonly Argument[], pending: PendingCommand): void {
-    const effect = connectionEffect(command)
-    if (effect !== undefined && (effect.sets & StateBit.reply) !== 0) {
-      throw new TypeError('CLIENT REPLY is not supported: a command here is the promise of its reply')
+  /** The instant at which the batch being collected began. */
+  #now(): number {
+    if (this.#unwritten === 0 || this.#isBlocked) this.#batchAt = Math.ceil(performance.now())
+    return this.#batchAt
+  }
+
+  /** What was encoded is owed replies from now on, and is to be written. */
+  #await(pending: Pending, signal: AbortSignal | undefined): void {
+    if (signal !== undefined) {
+      pending.special ??= new Special()
+      pending.special.number = this.#pending.pushed
+      pending.special.watch(signal, () => this.#abort(pending, signal))
     }
-    pending.confirmations = awaitedConfirmations(command)
-    pending.effect = effect
+    pending.heardBefore = this.#heard
+    this.#unwritten += pending.owed
+    this.#pending.push(pending)
+    if (pending.timeout !== 0) this.#deadlines.add(pending.startedAt + pending.timeout)
+    if (this.#unwritten >= EARLY_FLUSH && this.#unwritten * 4 >= this.#pending.length) this.#flush()
+    else this.#scheduleFlush()
+  }
+
+  #isFull(count: number): boolean {
+    const { maxPending, maxPendingBytes } = this.#options
+    return this.#pending.length + count > maxPending || this.#outbox.byteLength > maxPendingBytes
+  }
+
+  #full(): PoolError {
+    const { maxPending, maxPendingBytes } = this.#options
+    return new PoolError(
+      'QUEUE_FULL',
+      `${this.#pending.length} commands are waiting at ${this.address}, ${this.#outbox.byteLength} bytes unsent; ` +
+        `the limits are maxPending ${maxPending} and maxPendingBytes ${maxPendingBytes}`,
+    )
+  }
+
+  /** Keeps account of what a command does to the connection. */
+  #note(command: readonly Argument[], effect: ConnectionEffect | undefined): void {
     this.#commandState = stateAfter(this.#commandState, command)
     if (effect !== undefined && (effect.sets & StateBit.monitor) !== 0) this.#isMonitoring = true
   }
@@ -294,19 +367,19 @@ export class Connection {
         const first = this.#pending.first()
         const value = decoder.next(first?.asBytes)
         if (value === undefined) break
-        if (decoder.isPush) this.#takePush(value as Reply[])
+        if (decoder.isPush) this.#takePush(value as Reply[], first)
         else this.#takeReply(value, first)
         if (this.#error !== undefined) return // ended by a listener
       }
     } catch (error) {
-      this.#end(this.#protocolError(error))
+      this.#end(protocolFailure(error, this.address))
     }
     if (this.#state === 'closing') this.#endWhenIdle()
   }
 
-  #takeReply(value: Reply, first: PendingCommand | undefined): void {
-    if (this.protocol === 2 && this.#subscriptions.isFrame(value, first?.confirmations)) {
-      this.#takePush(value)
+  #takeReply(value: Reply, first: Pending | undefined): void {
+    if (this.protocol === 2 && this.#subscriptions.isFrame(value, first?.special?.confirmations)) {
+      this.#takePush(value, first)
       return
     }
     if (this.#isMonitoring && typeof value === 'string' && MONITOR_LINE.test(value)) {
@@ -315,16 +388,20 @@ export class Connection {
     }
     if (first === undefined) throw new ProtocolError('PROTOCOL_ERROR', 'a reply that no command asked for')
     this.#shift()
-    const { onAttributes } = first
-    if (onAttributes !== undefined && this.#decoder.attributes.length > 0 && !first.isSettled) {
-      const { attributes } = this.#decoder
-      guard(() => onAttributes(attributes))
-    }
-    if (value instanceof ReplyError) {
-      first.fail(value)
-    } else {
-      if (first.effect !== undefined) this.#takeEffect(first.effect, value)
-      first.settle(value)
+    const { special } = first
+    if (special !== undefined && !first.isSettled) this.#takeAttributes(special)
+    if (special?.effect !== undefined && !(value instanceof ReplyError))
+      this.#takeEffect(special.effect, value)
+    first.take(value)
+  }
+
+  #takeAttributes({ onAttributes }: Special): void {
+    const { attributes } = this.#decoder
+    if (onAttributes === undefined || attributes.length === 0) return
+    try {
+      onAttributes(attributes)
+    } catch (error) {
+      report(error)
     }
   }
 
@@ -340,19 +417,23 @@ export class Connection {
     }
   }
 
-  #takePush(push: Reply[]): void {
-    const first = this.#pending.first()
-    const found = this.#subscriptions.take(push, first?.confirmations)
+  #takePush(push: Reply[], first: Pending | undefined): void {
+    const confirmations = first?.special?.confirmations
+    const found = this.#subscriptions.take(push, confirmations)
     if (found === 'other') {
       this.#notify(push)
     } else if (found === 'done') {
       this.#shift()
-      first?.settle(first.confirmations?.got ?? [])
+      first?.take(confirmations?.got ?? [])
     }
   }
 
   #notify(push: Reply[]): void {
-    guard(() => this.onPush?.(push))
+    try {
+      this.onPush?.(push)
+    } catch (error) {
+      report(error)
+    }
   }
 
   #shift(): void {
@@ -371,22 +452,22 @@ export class Connection {
     let next = Number.POSITIVE_INFINITY
     const written = this.#pending.length - this.#unwritten
     let silentMs = 0
-    for (const [place, command] of this.#pending.entries()) {
-      if (command.isSettled) continue
-      if (command.expiresAt > now) {
-        next = Math.min(next, command.expiresAt)
+    for (const [place, pending] of this.#pending.entries()) {
+      const { timeout, startedAt } = pending
+      if (timeout === 0 || pending.isSettled) continue
+      if (startedAt + timeout > now) {
+        next = Math.min(next, startedAt + timeout)
         continue
       }
       const isSent = place < written
-      const { timeout } = command
       const how = isSent ? 'no reply' : 'not sent'
-      command.fail(
+      pending.fail(
         new TimeoutError(`${how} within ${timeout} ms at ${this.address}`, {
           timeout,
           mayHaveExecuted: isSent,
         }),
       )
-      if (isSent && this.#heard === command.heardBefore) silentMs = Math.max(silentMs, timeout)
+      if (isSent && this.#heard === pending.heardBefore) silentMs = Math.max(silentMs, timeout)
     }
     const { commandTimeout } = this.#options
     if (commandTimeout !== 0 && silentMs >= commandTimeout) {
@@ -397,8 +478,8 @@ export class Connection {
     return next
   }
 
-  #abort(pending: PendingCommand, signal: AbortSignal): void {
-    const isSent = !this.#pending.isAmongLast(pending, this.#unwritten)
+  #abort(pending: Pending, signal: AbortSignal): void {
+    const isSent = !this.#pending.isAmongLast(pending.special?.number ?? 0, this.#unwritten)
     pending.fail(new AbortError(signal, { mayHaveExecuted: isSent }))
     this.#endWhenIdle()
   }
@@ -437,24 +518,12 @@ export class Connection {
   }
 
   #lost(message: string, cause?: Error): ConnectionError {
-    return this.#failure(
-      'CONNECTION_LOST',
-      cause === undefined ? message : `${message}: ${reason(cause)}`,
-      cause,
-    )
+    return this.#failure('CONNECTION_LOST', message, cause)
   }
 
   #failure(code: 'CONNECTION_LOST' | 'CONNECTION_CLOSED', message: string, cause?: Error): ConnectionError {
-    const phase: ConnectionPhase = this.#state === 'connecting' ? 'handshake' : 'ready'
-    const details = { address: this.address, phase, ...(cause === undefined ? {} : { cause }) }
-    return new ConnectionError(code, `${message} (${this.address})`, details)
-  }
-
-  #protocolError(error: unknown): Error {
-    if (!(error instanceof ProtocolError)) return error as Error
-    return new ProtocolError(error.code as 'PROTOCOL_ERROR', `${error.message} (${this.address})`, {
-      cause: error,
-    })
+    const phase = this.#state === 'connecting' ? 'handshake' : 'ready'
+    return connectionFailure(code, message, { address: this.address, phase }, cause)
   }
 
   static {
@@ -462,36 +531,30 @@ export class Connection {
   }
 }
 
-/** Runs what is the user's: a throw is its own fault, reported as for any event, and the replies behind go on. */
-function guard(listener: () => void): void {
-  try {
-    listener()
-  } catch (error) {
-    process.nextTick(() => {
-      throw error
-    })
+/** @throws {RangeError} */
+function checkTimeout(timeout: number): number {
+  if (!(timeout >= 0)) throw new RangeError(`option timeout must be 0 or more milliseconds, got ${timeout}`)
+  return timeout
+}
+
+/** What is to be known of a command whose reply is no common one, or that changes the connection. */
+function special(command: readonly Argument[]): Special {
+  const known = new Special()
+  known.effect = connectionEffect(command)
+  refuseReplyOff(known.effect)
+  known.confirmations = awaitedConfirmations(command)
+  return known
+}
+
+function refuseReplyOff(effect: ConnectionEffect | undefined): void {
+  if (effect !== undefined && (effect.sets & StateBit.reply) !== 0) {
+    throw new TypeError('CLIENT REPLY is not supported: a command here is the promise of its reply')
   }
 }
 
-/** What a system error says in short: `ECONNRESET`, or its message. */
-export function reason(error: Error): string {
-  const { code } = error as NodeJS.ErrnoException
-  return typeof code === 'string' ? code : error.message
-}
-
-/** The reason a connection ended, as the error of one command: with whether that command may have run. */
-function withOutcome(error: Error, mayHaveExecuted: boolean, address: string): Error {
-  if (error instanceof RespoolError && error.mayHaveExecuted === mayHaveExecuted) return error
-  const details = { cause: error, mayHaveExecuted }
-  if (error instanceof ProtocolError)
-    return new ProtocolError(error.code as 'PROTOCOL_ERROR', error.message, details)
-  if (error instanceof ConnectionError) {
-    const { phase } = error
-    return new ConnectionError(error.code as 'CONNECTION_LOST', error.message, { ...details, address, phase })
-  }
-  return new ConnectionError('CONNECTION_LOST', `the connection ended: ${error.message}`, {
-    ...details,
-    address,
-    phase: 'ready',
+/** A listener of the user's threw: its own fault, reported as for any event, and the replies behind go on. */
+function report(error: unknown): void {
+  process.nextTick(() => {
+    throw error
   })
 }

@@ -4,12 +4,12 @@
 //
 //   #parts  [ slab bytes ][ own bytes ► command ][ own bytes ► command ]   + what the encoder holds
 
-import { type Argument, Encoder, encodeCommand } from '../resp/index.ts'
-import type { PendingCommand } from './pending.ts'
+import { type Argument, Encoder, encodeCommands } from '../resp/index.ts'
+import type { Pending } from './pending.ts'
 
 interface Part {
   readonly bytes: Buffer
-  readonly command: PendingCommand | undefined
+  readonly pending: Pending | undefined
 }
 
 export class Outbox {
@@ -27,9 +27,14 @@ export class Outbox {
     this.#encoder.append(command)
   }
 
-  /** The same for a command that may be taken back: it leaves only if it is not settled by then. */
-  addRevocable(command: readonly Argument[], pending: PendingCommand): void {
-    const bytes = encodeCommand(command)
+  /** The same for several: all are added, or none. */
+  addAll(commands: readonly (readonly Argument[])[]): void {
+    this.#encoder.appendAll(commands)
+  }
+
+  /** The same for what may be taken back: it leaves only if it is not settled by then. */
+  addRevocable(commands: readonly (readonly Argument[])[], pending: Pending): void {
+    const bytes = encodeCommands(commands)
     this.#seal()
     this.#put(bytes, pending)
   }
@@ -39,9 +44,9 @@ export class Outbox {
     if (this.#parts.length === 0) return this.#encoder.take()
     this.#seal()
     const left: Buffer[] = []
-    for (const { bytes, command } of this.#parts) {
-      if (command === undefined || !command.isSettled) left.push(bytes)
-      else command.isDropped = true
+    for (const { bytes, pending } of this.#parts) {
+      if (pending === undefined || !pending.isSettled) left.push(bytes)
+      else pending.isDropped = true
     }
     this.#parts = []
     this.#partsBytes = 0
@@ -57,8 +62,8 @@ export class Outbox {
     for (const bytes of this.#encoder.take()) this.#put(bytes, undefined)
   }
 
-  #put(bytes: Buffer, command: PendingCommand | undefined): void {
-    this.#parts.push({ bytes, command })
+  #put(bytes: Buffer, pending: Pending | undefined): void {
+    this.#parts.push({ bytes, pending })
     this.#partsBytes += bytes.length
   }
 }

@@ -18,6 +18,15 @@ const HEADER_BYTES = 23
 
 const spareSlabs: Buffer[] = []
 
+/** How far an encoder was. */
+interface Mark {
+  readonly slab: Buffer | undefined
+  readonly start: number
+  readonly at: number
+  readonly full: number
+  readonly fullBytes: number
+}
+
 export class Encoder {
   #slab: Buffer | undefined
   #start = 0
@@ -38,26 +47,23 @@ export class Encoder {
    */
   append(command: readonly Argument[]): void {
     checkCommand(command)
-    const slab = this.#slab
-    const start = this.#start
-    const at = this.#at
-    const full = this.#full.length
-    const fullBytes = this.#fullBytes
+    const before = this.#mark()
     try {
-      this.#header(Byte.array, command.length)
-      for (let i = 0; i < command.length; i += 1) {
-        const argument = command[i] as Argument
-        if (typeof argument === 'string') this.#string(argument)
-        else if (typeof argument === 'object') this.#bytes(argument)
-        else this.#string(numberText(argument))
-      }
+      this.#command(command)
     } catch (error) {
-      // no memory for so large an argument: without its beginning, the commands behind it stay what they are
-      this.#slab = slab
-      this.#start = start
-      this.#at = at
-      this.#full.length = full
-      this.#fullBytes = fullBytes
+      this.#resetTo(before)
+      throw error
+    }
+  }
+
+  /** The same for several commands: all are added, or none. */
+  appendAll(commands: readonly (readonly Argument[])[]): void {
+    for (const command of commands) checkCommand(command)
+    const before = this.#mark()
+    try {
+      for (const command of commands) this.#command(command)
+    } catch (error) {
+      this.#resetTo(before)
       throw error
     }
   }
@@ -86,6 +92,35 @@ export class Encoder {
     this.#start = this.#at = 0
     // a slab made for one large argument is not kept: it would hold its memory for good
     if (isWritten && slab?.length === SLAB_BYTES && spareSlabs.length < MAX_SPARE_SLABS) spareSlabs.push(slab)
+  }
+
+  #mark(): Mark {
+    return {
+      slab: this.#slab,
+      start: this.#start,
+      at: this.#at,
+      full: this.#full.length,
+      fullBytes: this.#fullBytes,
+    }
+  }
+
+  /** No memory for so large an argument: without its beginning, the commands behind it stay what they are. */
+  #resetTo({ slab, start, at, full, fullBytes }: Mark): void {
+    this.#slab = slab
+    this.#start = start
+    this.#at = at
+    this.#full.length = full
+    this.#fullBytes = fullBytes
+  }
+
+  #command(command: readonly Argument[]): void {
+    this.#header(Byte.array, command.length)
+    for (let i = 0; i < command.length; i += 1) {
+      const argument = command[i] as Argument
+      if (typeof argument === 'string') this.#string(argument)
+      else if (typeof argument === 'object') this.#bytes(argument)
+      else this.#string(numberText(argument))
+    }
   }
 
   #string(text: string): void {
@@ -162,10 +197,10 @@ export class Encoder {
   }
 }
 
-/** The bytes of one command, in memory of their own. */
-export function encodeCommand(command: readonly Argument[]): Buffer {
+/** The bytes of commands, in memory of their own. */
+export function encodeCommands(commands: readonly (readonly Argument[])[]): Buffer {
   const encoder = new Encoder()
-  encoder.append(command)
+  encoder.appendAll(commands)
   const whole = Buffer.concat(encoder.take())
   encoder.release(true)
   return whole

@@ -1,3 +1,3 @@
 export { Decoder } from './decoder.ts'
-export { checkCommand, Encoder, encodeCommand } from './encoder.ts'
+export { checkCommand, Encoder, encodeCommands } from './encoder.ts'
 export { type Argument, type DecoderLimits, defaultLimits, type Reply } from './types.ts'

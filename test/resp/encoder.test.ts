@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
-import { type Argument, checkCommand, Encoder, encodeCommand } from '../../lib/resp/index.ts'
+import { type Argument, checkCommand, Encoder, encodeCommands } from '../../lib/resp/index.ts'
 import { decodeValues } from '../support/decode.ts'
 import { array, bulk } from '../support/resp-writer.ts'
 
@@ -42,7 +42,7 @@ const rows: readonly Row[] = [
 
 for (const [what, command, wire] of rows) {
   test(`${what} is written as a bulk string`, () => {
-    assert.equal(encodeCommand(command).toString(), wire)
+    assert.equal(encodeCommands([command]).toString(), wire)
   })
 }
 
@@ -68,7 +68,7 @@ test('strings of every length around the short ones are written whole, ASCII or 
     const texts = [ascii, `${ascii}\u00e9`, `\u00e9${ascii}`, `${ascii}\u{1f600}${ascii}`, `${ascii}\ud83d`]
     if (length > 0) texts.push(`${ascii.slice(0, -1)}\u20ac`, '\u20ac'.repeat(length))
     for (const text of texts) {
-      assert.deepEqual(encodeCommand(['ECHO', text]), expected(['ECHO', text]), JSON.stringify(text))
+      assert.deepEqual(encodeCommands([['ECHO', text]]), expected(['ECHO', text]), JSON.stringify(text))
     }
   }
 })
@@ -76,7 +76,7 @@ test('strings of every length around the short ones are written whole, ASCII or 
 test('commands of 9, 10, 99, 100 and 100,000 arguments have their count', () => {
   for (const count of [1, 9, 10, 11, 99, 100, 1000, 100_000]) {
     const command = Array.from({ length: count }, (_, i) => String(i))
-    assert.ok(encodeCommand(command).equals(expected(command)), `${count} arguments`)
+    assert.ok(encodeCommands([command]).equals(expected(command)), `${count} arguments`)
   }
 })
 
@@ -150,13 +150,16 @@ test('an argument’s memory is the caller’s again when append has returned', 
 test('bytes of another realm are bytes', () => {
   const foreign: unknown = runInNewContext('new Uint8Array([104, 105])')
   assert.ok(!(foreign instanceof Uint8Array))
-  assert.equal(encodeCommand(['ECHO', foreign as Uint8Array]).toString(), '*2\r\n$4\r\nECHO\r\n$2\r\nhi\r\n')
+  assert.equal(
+    encodeCommands([['ECHO', foreign as Uint8Array]]).toString(),
+    '*2\r\n$4\r\nECHO\r\n$2\r\nhi\r\n',
+  )
 })
 
 test('bytes of shared memory are bytes', () => {
   const shared = new Uint8Array(new SharedArrayBuffer(2))
   shared.set([104, 105])
-  assert.equal(encodeCommand(['ECHO', shared]).toString(), '*2\r\n$4\r\nECHO\r\n$2\r\nhi\r\n')
+  assert.equal(encodeCommands([['ECHO', shared]]).toString(), '*2\r\n$4\r\nECHO\r\n$2\r\nhi\r\n')
 })
 
 test('what is no argument is refused with its position and type, and nothing is added', () => {
@@ -184,13 +187,13 @@ test('what is no argument is refused with its position and type, and nothing is 
       assert.throws(() => encoder.append(command), { name: 'TypeError', message })
       assert.throws(() => checkCommand(command), { name: 'TypeError', message: where })
       assert.throws(
-        () => encodeCommand(command),
+        () => encodeCommands([command]),
         (error: Error) => !error.message.includes('secret'),
       )
     }
     assert.equal(Buffer.concat(encoder.take()).toString(), '*1\r\n$4\r\nPING\r\n')
   }
-  assert.throws(() => encodeCommand([]), { name: 'TypeError', message: /needs a name/ })
+  assert.throws(() => encodeCommands([[]]), { name: 'TypeError', message: /needs a name/ })
 })
 
 test('a command that memory does not suffice for leaves no part of itself in the batch', (t) => {
