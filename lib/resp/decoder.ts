@@ -133,9 +133,8 @@ export class Decoder {
     }
     for (;;) {
       const value = this.#isInString ? this.#stringPart() : this.#element()
-      if (value === OPENED) continue
       if (value === INCOMPLETE) return this.#keepRest()
-      const whole = this.#depth === 0 ? value : this.#place(value)
+      const whole = value === OPENED || this.#depth === 0 ? value : this.#place(value)
       if (whole !== OPENED) {
         this.#hasReturned = true
         return whole
