@@ -87,3 +87,11 @@ test('the library tells servers its name and version as package.json has them', 
   const { name, version } = JSON.parse(readProjectFile('package.json')) as Record<string, unknown>
   assert.deepEqual([LIBRARY_NAME, LIBRARY_VERSION], [name, version])
 })
+
+test('an error reply has no stack but itself, and leaves those of others alone', () => {
+  const limit = Error.stackTraceLimit
+  const { stack } = new ReplyError('ERR no such key')
+  assert.equal(stack, 'ReplyError: ERR no such key')
+  assert.equal(Error.stackTraceLimit, limit)
+  assert.match(new Error('other').stack ?? '', /errors\.test/)
+})

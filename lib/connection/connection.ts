@@ -108,12 +108,12 @@ export class Connection {
     this.#deadlines = new Deadlines((now) => this.#expire(now), { keepsProcess: false })
     this.closed = new Promise((resolve) => {
       socket.once('close', () => {
-        this.#end(this.#lost('the peer closed the connection'))
+        this.#lose('the peer closed the connection')
         resolve()
       })
     })
-    socket.on('error', (error) => this.#end(this.#lost('the connection broke', error)))
-    socket.on('end', () => this.#end(this.#lost('the peer closed the connection')))
+    socket.on('error', (error) => this.#lose('the connection broke', error))
+    socket.on('end', () => this.#lose('the peer closed the connection'))
     socket.on('drain', () => {
       this.#isBlocked = false
       this.#flush()
@@ -471,7 +471,7 @@ export class Connection {
     }
     const { commandTimeout } = this.#options
     if (commandTimeout !== 0 && silentMs >= commandTimeout) {
-      this.#end(this.#lost(`the peer has been silent for ${silentMs} ms`))
+      this.#lose(`the peer has been silent for ${silentMs} ms`)
       return Number.POSITIVE_INFINITY
     }
     this.#endWhenIdle()
@@ -517,8 +517,8 @@ export class Connection {
     return this.#failure('CONNECTION_CLOSED', `the connection is ${this.#state}`)
   }
 
-  #lost(message: string, cause?: Error): ConnectionError {
-    return this.#failure('CONNECTION_LOST', message, cause)
+  #lose(message: string, cause?: Error): void {
+    if (this.#state !== 'closed') this.#end(this.#failure('CONNECTION_LOST', message, cause))
   }
 
   #failure(code: 'CONNECTION_LOST' | 'CONNECTION_CLOSED', message: string, cause?: Error): ConnectionError {

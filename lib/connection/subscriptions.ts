@@ -81,6 +81,8 @@ export class Subscriptions {
    */
   take(frame: Reply[], awaited: AwaitedConfirmations | undefined): 'done' | 'more' | 'other' {
     const name = text(frame[0])
+    // a message is none, and is told by its length alone: its fresh string would have to be hashed
+    if (typeof name !== 'string' || name.length < SHORTEST_VERB) return 'other'
     const verb = VERBS.get(name)
     if (verb === undefined) return 'other'
     const channels = this.#channels[verb.kind]
