@@ -18,15 +18,6 @@ const HEADER_BYTES = 23
 
 const spareSlabs: Buffer[] = []
 
-/** How far an encoder was. */
-interface Mark {
-  readonly slab: Buffer | undefined
-  readonly start: number
-  readonly at: number
-  readonly full: number
-  readonly fullBytes: number
-}
-
 export class Encoder {
   #slab: Buffer | undefined
   #start = 0
@@ -34,6 +25,10 @@ export class Encoder {
   /** Parts of the batch that filled their slab. */
   #full: Buffer[] = []
   #fullBytes = 0
+  /** Where what is being added began; three fields, for an object would cost more than the commonest argument. */
+  #markedSlab: Buffer | undefined
+  #markedAt = 0
+  #markedFull = 0
 
   /** Bytes of the batch. */
   get byteLength(): number {
@@ -46,24 +41,22 @@ export class Encoder {
    * @throws {TypeError} an argument that is none, {RangeError} one too large for memory; nothing was added then
    */
   append(command: readonly Argument[]): void {
-    checkCommand(command)
-    const before = this.#mark()
+    this.#mark()
     try {
       this.#command(command)
     } catch (error) {
-      this.#resetTo(before)
+      this.#resetToMark()
       throw error
     }
   }
 
   /** The same for several commands: all are added, or none. */
   appendAll(commands: readonly (readonly Argument[])[]): void {
-    for (const command of commands) checkCommand(command)
-    const before = this.#mark()
+    this.#mark()
     try {
       for (const command of commands) this.#command(command)
     } catch (error) {
-      this.#resetTo(before)
+      this.#resetToMark()
       throw error
     }
   }
@@ -94,32 +87,36 @@ export class Encoder {
     if (isWritten && slab?.length === SLAB_BYTES && spareSlabs.length < MAX_SPARE_SLABS) spareSlabs.push(slab)
   }
 
-  #mark(): Mark {
-    return {
-      slab: this.#slab,
-      start: this.#start,
-      at: this.#at,
-      full: this.#full.length,
-      fullBytes: this.#fullBytes,
-    }
+  #mark(): void {
+    this.#markedSlab = this.#slab
+    this.#markedAt = this.#at
+    this.#markedFull = this.#full.length
   }
 
-  /** No memory for so large an argument: without its beginning, the commands behind it stay what they are. */
-  #resetTo({ slab, start, at, full, fullBytes }: Mark): void {
-    this.#slab = slab
-    this.#start = start
-    this.#at = at
-    this.#full.length = full
-    this.#fullBytes = fullBytes
+  /** Forgets what was added since the mark: without its beginning, the commands behind it stay what they are. */
+  #resetToMark(): void {
+    if (this.#slab === this.#markedSlab) {
+      this.#at = this.#markedAt
+      return
+    }
+    const [first] = this.#full.splice(this.#markedFull)
+    if (first !== undefined && first.byteOffset < this.#markedAt) {
+      this.#full.push(first.subarray(0, this.#markedAt - first.byteOffset))
+    }
+    this.#fullBytes = this.#full.reduce((sum, part) => sum + part.length, 0)
+    this.#start = this.#at = 0
   }
 
   #command(command: readonly Argument[]): void {
+    if (command.length === 0) throw new TypeError('a command needs a name: got no arguments')
     this.#header(Byte.array, command.length)
     for (let i = 0; i < command.length; i += 1) {
       const argument = command[i] as Argument
       if (typeof argument === 'string') this.#string(argument)
-      else if (typeof argument === 'object') this.#bytes(argument)
-      else this.#string(numberText(argument))
+      else if (typeof argument === 'number' || typeof argument === 'bigint')
+        this.#string(numberText(argument))
+      else if (types.isUint8Array(argument)) this.#bytes(argument)
+      else throw noArgument(argument, i)
     }
   }
 
@@ -181,19 +178,19 @@ export class Encoder {
 
   /** Room for that many bytes, in one piece. */
   #room(bytes: number): Buffer {
-    let slab = this.#slab
+    const slab = this.#slab
     if (slab !== undefined && this.#at + bytes <= slab.length) return slab
+    const next =
+      bytes > SLAB_BYTES
+        ? Buffer.allocUnsafeSlow(bytes)
+        : (spareSlabs.pop() ?? Buffer.allocUnsafeSlow(SLAB_BYTES))
     if (slab !== undefined && this.#at > this.#start) {
       this.#full.push(slab.subarray(this.#start, this.#at))
       this.#fullBytes += this.#at - this.#start
     }
-    slab =
-      bytes > SLAB_BYTES
-        ? Buffer.allocUnsafeSlow(bytes)
-        : (spareSlabs.pop() ?? Buffer.allocUnsafeSlow(SLAB_BYTES))
-    this.#slab = slab
+    this.#slab = next
     this.#start = this.#at = 0
-    return slab
+    return next
   }
 }
 
@@ -213,11 +210,15 @@ export function checkCommand(command: readonly Argument[]): void {
     const argument: unknown = command[i]
     const type = typeof argument
     if (type === 'string' || type === 'number' || type === 'bigint' || types.isUint8Array(argument)) continue
-    const where = i === 0 ? 'the name' : `argument ${i}`
-    throw new TypeError(
-      `${where} of the command must be a string, number, bigint or Uint8Array, got ${describe(argument)}`,
-    )
+    throw noArgument(argument, i)
   }
+}
+
+function noArgument(argument: unknown, place: number): TypeError {
+  const where = place === 0 ? 'the name' : `argument ${place}`
+  return new TypeError(
+    `${where} of the command must be a string, number, bigint or Uint8Array, got ${describe(argument)}`,
+  )
 }
 
 function describe(value: unknown): string {

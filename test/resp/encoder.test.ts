@@ -265,3 +265,30 @@ test('the memory of one large argument is not kept for later', () => {
   next.append(['PING'])
   assert.equal(next.take()[0]?.buffer.byteLength, 64 * 1024)
 })
+
+test('commands that are refused, wherever in a slab and whichever argument, leave no part of themselves', () => {
+  const sizes = fc.integer({ min: 0, max: 70_000 })
+  const commands = fc.array(fc.record({ size: sizes, extra: sizes, isRefused: fc.boolean() }), {
+    maxLength: 12,
+  })
+  fc.assert(
+    fc.property(commands, fc.boolean(), (list, isTogether) => {
+      const encoder = new Encoder()
+      const expected: string[][] = []
+      for (const { size, extra, isRefused } of list) {
+        const good = ['SET', 'k'.repeat(size), 'v'.repeat(extra)]
+        const bad = [...good, null as never]
+        const commands = isTogether ? [good, isRefused ? bad : good] : [isRefused ? bad : good]
+        const add = () => (isTogether ? encoder.appendAll(commands) : encoder.append(commands[0] ?? []))
+        if (isRefused) assert.throws(add, /^TypeError: argument 3 of the command must be/)
+        else {
+          add()
+          expected.push(...commands)
+        }
+        assert.equal(encoder.byteLength, Buffer.concat(expected.map((it) => encodeCommands([it]))).length)
+      }
+      assert.deepEqual(decodeValues([Buffer.concat(encoder.take())]), expected)
+    }),
+    { numRuns: 200 },
+  )
+})
