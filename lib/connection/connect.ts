@@ -1,9 +1,10 @@
 // From options to a connection that is ready: dial, TLS, handshake, all within one deadline.
 
 import type { Socket } from 'node:net'
+import type { ConnectionOptions as TlsOptions } from 'node:tls'
 import { AbortError, ConnectionError, type ConnectionPhase } from '../errors.ts'
 import { Connection } from './connection.ts'
-import { askCredentials, rotateCredentials } from './credentials.ts'
+import { askCredentials, askTls, OptionFailure, rotateCredentials } from './credentials.ts'
 import { openSocket, type Receiver } from './dial.ts'
 import { reason } from './failure.ts'
 import { handshake, RefusedStep } from './handshake.ts'
@@ -58,6 +59,8 @@ class Attempt {
   readonly #options: ResolvedConnectionOptions
   readonly #address: string
   #phase: ConnectionPhase = 'connect'
+  /** Addresses to which a connection was begun. */
+  readonly #tried: string[] = []
   #connection: Connection | undefined
   #cancelled: Error | undefined
 
@@ -69,8 +72,9 @@ class Attempt {
   async run(): Promise<Connection> {
     try {
       const credentials = await askCredentials(this.#options)
+      const tls = await askTls(this.#options)
       if (this.#cancelled !== undefined) throw this.#cancelled
-      const connection = await this.#open()
+      const connection = await this.#open(tls)
       this.#phase = 'handshake'
       const { protocol, clientName, database } = this.#options
       await connection.ready((send) => handshake(send, { protocol, credentials, clientName, database }))
@@ -91,24 +95,28 @@ class Attempt {
 
   timeout(): ConnectionError {
     const { connectTimeout } = this.#options
-    return this.#failure(
-      'CONNECT_TIMEOUT',
-      `no connection within ${connectTimeout} ms, stopped at ${this.#phase}`,
-    )
+    const isName = this.#tried.some((it) => it !== this.#address)
+    const tried = this.#phase === 'connect' && isName ? `, tried ${this.#tried.join(', ')}` : ''
+    const message = `no connection within ${connectTimeout} ms, stopped at ${this.#phase}${tried}`
+    return this.#failure('CONNECT_TIMEOUT', message)
   }
 
-  #open(): Promise<Connection> {
+  #open(tls: TlsOptions | undefined): Promise<Connection> {
     return new Promise((resolve, reject) => {
       const sink: { receiver: Receiver | undefined } = { receiver: undefined }
       const socket: Socket = openSocket(
         this.#options,
+        tls,
         { receive: (bytes, length) => sink.receiver?.receive(bytes, length) },
-        (phase) => {
-          this.#phase = phase
-        },
-        () => {
-          socket.removeListener('error', reject)
-          resolve(connection)
+        {
+          onAttempt: (host, port) => this.#tried.push(formatAddress({ host, port })),
+          onPhase: (phase) => {
+            this.#phase = phase
+          },
+          onOpen: () => {
+            socket.removeListener('error', reject)
+            resolve(connection)
+          },
         },
       )
       socket.once('error', reject)
@@ -125,11 +133,17 @@ class Attempt {
       const { step, reply } = error
       return this.#failure('HANDSHAKE_FAILED', `the server refused ${step}: ${reply.message}`, reply)
     }
+    if (error instanceof OptionFailure) {
+      const { option, reason: cause } = error
+      const [code] = /^[A-Z]\w+$/.exec(String((cause as { code?: unknown } | undefined)?.code)) ?? []
+      const why = code === undefined ? '' : `: ${code}`
+      return this.#failure('CONNECT_FAILED', `could not connect: option ${option} failed${why}`, cause)
+    }
     if (this.#phase === 'handshake' && error instanceof Error) {
       return this.#failure('HANDSHAKE_FAILED', `the handshake failed: ${error.message}`, error)
     }
     if (error instanceof TypeError && !('code' in error)) return error // misuse, from an option that is a function
-    return this.#failure('CONNECT_FAILED', `could not connect: ${reasons(error)}`, error)
+    return this.#failure('CONNECT_FAILED', `could not connect: ${reasons(error, this.#address)}`, error)
   }
 
   #failure(
@@ -143,14 +157,13 @@ class Attempt {
   }
 }
 
-/** A host name with several addresses fails with an error for each. */
-function reasons(error: unknown): string {
+/** A name with several addresses fails with an error for each; that of an address is told with it, where it has one. */
+function reasons(error: unknown, address: string): string {
+  if (!(error instanceof Error)) return String(error)
   if (error instanceof AggregateError && error.errors.length > 0) {
-    return error.errors
-      .map((one: NodeJS.ErrnoException & { address?: string; port?: number }) =>
-        one.address === undefined ? reason(one) : `${reason(one)} ${one.address}:${one.port}`,
-      )
-      .join(', ')
+    return error.errors.map((one: unknown) => reasons(one, address)).join(', ')
   }
-  return error instanceof Error ? reason(error) : String(error)
+  const { address: host, port } = error as { address?: string; port?: number }
+  const where = host === undefined || port === undefined ? address : formatAddress({ host, port })
+  return where === address ? reason(error) : `${reason(error)} ${where}`
 }

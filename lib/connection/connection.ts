@@ -18,22 +18,16 @@ import {
   StateBit,
   stateAfter,
 } from '../commands/index.ts'
-import {
-  AbortError,
-  type ConnectionError,
-  PoolError,
-  ProtocolError,
-  ReplyError,
-  TimeoutError,
-} from '../errors.ts'
-import { type Argument, checkCommand, Decoder, type Reply } from '../resp/index.ts'
+import { AbortError, type ConnectionError, PoolError, TimeoutError } from '../errors.ts'
+import { type Argument, checkCommand, type Reply } from '../resp/index.ts'
 import { Deadlines } from './deadline.ts'
 import { connectionFailure, protocolFailure, withOutcome } from './failure.ts'
+import { Incoming } from './incoming.ts'
 import type { ResolvedConnectionOptions } from './options.ts'
 import { Outbox } from './outbox.ts'
 import { type Pending, PendingBatch, PendingCommand, Special } from './pending.ts'
 import { PendingQueue } from './pending-queue.ts'
-import { awaitedConfirmations, Subscriptions } from './subscriptions.ts'
+import { awaitedConfirmations } from './subscriptions.ts'
 
 /** How one command differs from the connection's settings. */
 export interface ExecuteOptions {
@@ -58,53 +52,37 @@ const EARLY_FLUSH = 32
 
 type State = 'connecting' | 'ready' | 'closing' | 'closed'
 
-const MONITOR_LINE = /^\d+\.\d+ \[/
-
 /** Given to `process.nextTick` with its argument, so that a flush costs no closure. */
 let flush: (connection: Connection) => void
 
 export class Connection {
   /** Where it leads: `host:port`, `[v6]:port` or the path of a unix socket. */
   readonly address: string
-  /** Version of RESP that is spoken. */
-  protocol: 2 | 3 = 2
-  /** Called with each push; see {@link ConnectionOptions.onPush}. The owner may set it at any time. */
-  onPush: ((push: readonly Reply[]) => void) | undefined
   /** Resolves, never rejects, when the connection has ended and its socket is gone. */
   readonly closed: Promise<void>
 
   readonly #socket: Socket
   readonly #options: ResolvedConnectionOptions
-  readonly #decoder = new Decoder()
-  readonly #outbox = new Outbox()
   readonly #pending = new PendingQueue()
-  readonly #subscriptions = new Subscriptions()
+  readonly #outbox = new Outbox()
+  readonly #incoming: Incoming
   readonly #deadlines: Deadlines
   #state: State = 'connecting'
   #error: Error | undefined
-  /** Commands at the end of the queue that no byte was written of. */
-  #unwritten = 0
   #isFlushScheduled = false
   /** The socket has not taken all of the last write: nothing more is written until it has. */
   #isBlocked = false
-  #isMonitoring = false
   /** Bits of `StateBit`: what the commands given so far have done to the connection. */
   #commandState = 0
-  /**
-   * Instants of `performance.now()`: of the batch being collected, rounded up to whole milliseconds so that a command
-   * keeps it without an allocation, and of the last byte from the peer.
-   */
+  /** Instant of `performance.now()` of the batch being collected, in whole milliseconds: kept without an allocation. */
   #batchAt = 0
-  #heardAt = performance.now()
-  /** Pieces received. */
-  #heard = 0
 
   /** For `connect()`: a connection over a socket that is about to open, before its handshake. */
   constructor(socket: Socket, address: string, options: ResolvedConnectionOptions) {
     this.#socket = socket
     this.#options = options
     this.address = address
-    this.onPush = options.onPush
+    this.#incoming = new Incoming(this.#pending, options.onPush)
     this.#deadlines = new Deadlines((now) => this.#expire(now), { keepsProcess: false })
     this.closed = new Promise((resolve) => {
       socket.once('close', () => {
@@ -120,6 +98,20 @@ export class Connection {
     })
   }
 
+  /** Version of RESP that is spoken. */
+  get protocol(): 2 | 3 {
+    return this.#incoming.protocol
+  }
+
+  /** Called with each push; see {@link ConnectionOptions.onPush}. The owner may set it at any time. */
+  get onPush(): ((push: readonly Reply[]) => void) | undefined {
+    return this.#incoming.onPush
+  }
+
+  set onPush(listener: ((push: readonly Reply[]) => void) | undefined) {
+    this.#incoming.onPush = listener
+  }
+
   /** Why the connection ended, from then on; `undefined` while it is usable. */
   get error(): Error | undefined {
     return this.#error
@@ -132,7 +124,7 @@ export class Connection {
 
   /** Instant of `performance.now()` at which the peer was last heard. */
   get heardAt(): number {
-    return this.#heardAt
+    return this.#incoming.heardAt
   }
 
   /** Whether a MULTI was given and no EXEC or DISCARD yet. */
@@ -143,7 +135,9 @@ export class Connection {
   /** Milliseconds for which a command has been owed a reply and no byte has come; 0 when none is owed. */
   get silence(): number {
     const first = this.#pending.first()
-    return first === undefined ? 0 : Math.max(performance.now() - Math.max(first.startedAt, this.#heardAt), 0)
+    return first === undefined
+      ? 0
+      : Math.max(performance.now() - Math.max(first.startedAt, this.#incoming.heardAt), 0)
   }
 
   /**
@@ -193,7 +187,7 @@ export class Connection {
   async ready(
     shake: (send: (command: readonly Argument[]) => Promise<Reply>) => Promise<2 | 3>,
   ): Promise<void> {
-    this.protocol = await shake((command) => this.#send(command, { timeout: 0 }))
+    this.#incoming.protocol = await shake((command) => this.#send(command, { timeout: 0 }))
     if (this.#state === 'connecting') this.#state = 'ready'
     else throw this.#refusal()
   }
@@ -288,7 +282,7 @@ export class Connection {
 
   /** The instant at which the batch being collected began. */
   #now(): number {
-    if (this.#unwritten === 0 || this.#isBlocked) this.#batchAt = Math.ceil(performance.now())
+    if (this.#pending.unwritten === 0 || this.#isBlocked) this.#batchAt = Math.ceil(performance.now())
     return this.#batchAt
   }
 
@@ -299,11 +293,11 @@ export class Connection {
       pending.special.number = this.#pending.pushed
       pending.special.watch(signal, () => this.#abort(pending, signal))
     }
-    pending.heardBefore = this.#heard
-    this.#unwritten += pending.owed
+    pending.heardBefore = this.#incoming.heard
     this.#pending.push(pending)
     if (pending.timeout !== 0) this.#deadlines.add(pending.startedAt + pending.timeout)
-    if (this.#unwritten >= EARLY_FLUSH && this.#unwritten * 4 >= this.#pending.length) this.#flush()
+    const { unwritten } = this.#pending
+    if (unwritten >= EARLY_FLUSH && unwritten * 4 >= this.#pending.length) this.#flush()
     else this.#scheduleFlush()
   }
 
@@ -324,7 +318,7 @@ export class Connection {
   /** Keeps account of what a command does to the connection. */
   #note(command: readonly Argument[], effect: ConnectionEffect | undefined): void {
     this.#commandState = stateAfter(this.#commandState, command)
-    if (effect !== undefined && (effect.sets & StateBit.monitor) !== 0) this.#isMonitoring = true
+    if (effect !== undefined && (effect.sets & StateBit.monitor) !== 0) this.#incoming.isMonitoring = true
   }
 
   /** A command that blocks has its own timeout, and then some. */
@@ -344,10 +338,10 @@ export class Connection {
   /** Writes all that waits, in one write where it fits a slab. */
   #flush(): void {
     this.#isFlushScheduled = false
-    if (this.#state === 'closed' || this.#isBlocked || this.#unwritten === 0) return
+    if (this.#state === 'closed' || this.#isBlocked || this.#pending.unwritten === 0) return
     const socket = this.#socket
     const parts = this.#outbox.take()
-    this.#unwritten = 0
+    this.#pending.markWritten()
     if (parts.length > 1) socket.cork()
     for (const part of parts) socket.write(part)
     if (parts.length > 1) socket.uncork()
@@ -358,90 +352,12 @@ export class Connection {
   /** What the socket read; see dial.ts. */
   receive(bytes: Buffer, length: number): void {
     if (this.#state === 'closed') return
-    this.#heardAt = performance.now()
-    this.#heard += 1
-    const decoder = this.#decoder
     try {
-      decoder.feed(bytes, length)
-      for (;;) {
-        const first = this.#pending.first()
-        const value = decoder.next(first?.asBytes)
-        if (value === undefined) break
-        if (decoder.isPush) this.#takePush(value as Reply[], first)
-        else this.#takeReply(value, first)
-        if (this.#error !== undefined) return // ended by a listener
-      }
+      this.#incoming.receive(bytes, length)
     } catch (error) {
       this.#end(protocolFailure(error, this.address))
     }
     if (this.#state === 'closing') this.#endWhenIdle()
-  }
-
-  #takeReply(value: Reply, first: Pending | undefined): void {
-    if (this.protocol === 2 && this.#subscriptions.isFrame(value, first?.special?.confirmations)) {
-      this.#takePush(value, first)
-      return
-    }
-    if (this.#isMonitoring && typeof value === 'string' && MONITOR_LINE.test(value)) {
-      this.#notify(['monitor', value])
-      return
-    }
-    if (first === undefined) throw new ProtocolError('PROTOCOL_ERROR', 'a reply that no command asked for')
-    this.#shift()
-    const { special } = first
-    if (special !== undefined && !first.isSettled) this.#takeAttributes(special)
-    if (special?.effect !== undefined && !(value instanceof ReplyError))
-      this.#takeEffect(special.effect, value)
-    first.take(value)
-  }
-
-  #takeAttributes({ onAttributes }: Special): void {
-    const { attributes } = this.#decoder
-    if (onAttributes === undefined || attributes.length === 0) return
-    try {
-      onAttributes(attributes)
-    } catch (error) {
-      report(error)
-    }
-  }
-
-  /** HELLO changes how the peer speaks, RESET also ends what it was subscribed to. */
-  #takeEffect(effect: ConnectionEffect, reply: Reply): void {
-    if ((effect.clears & StateBit.monitor) !== 0) {
-      this.protocol = 2
-      this.#isMonitoring = false
-      this.#subscriptions.clear()
-    } else if ((effect.sets & StateBit.protocol) !== 0) {
-      if (reply instanceof Map) this.protocol = 3
-      else if (Array.isArray(reply)) this.protocol = 2
-    }
-  }
-
-  #takePush(push: Reply[], first: Pending | undefined): void {
-    const confirmations = first?.special?.confirmations
-    const found = this.#subscriptions.take(push, confirmations)
-    if (found === 'other') {
-      this.#notify(push)
-    } else if (found === 'done') {
-      this.#shift()
-      first?.take(confirmations?.got ?? [])
-    }
-  }
-
-  #notify(push: Reply[]): void {
-    try {
-      this.onPush?.(push)
-    } catch (error) {
-      report(error)
-    }
-  }
-
-  #shift(): void {
-    // a reply to what was not written yet: the peer lies, and the command has to fail like the others
-    if (this.#pending.length <= this.#unwritten) {
-      throw new ProtocolError('PROTOCOL_ERROR', 'a reply to a command that was not sent yet')
-    }
-    this.#pending.shift()
   }
 
   /**
@@ -450,7 +366,7 @@ export class Connection {
    */
   #expire(now: number): number {
     let next = Number.POSITIVE_INFINITY
-    const written = this.#pending.length - this.#unwritten
+    const { written } = this.#pending
     let silentMs = 0
     for (const [place, pending] of this.#pending.entries()) {
       const { timeout, startedAt } = pending
@@ -467,7 +383,7 @@ export class Connection {
           mayHaveExecuted: isSent,
         }),
       )
-      if (isSent && this.#heard === pending.heardBefore) silentMs = Math.max(silentMs, timeout)
+      if (isSent && this.#incoming.heard === pending.heardBefore) silentMs = Math.max(silentMs, timeout)
     }
     const { commandTimeout } = this.#options
     if (commandTimeout !== 0 && silentMs >= commandTimeout) {
@@ -479,7 +395,7 @@ export class Connection {
   }
 
   #abort(pending: Pending, signal: AbortSignal): void {
-    const isSent = !this.#pending.isAmongLast(pending.special?.number ?? 0, this.#unwritten)
+    const isSent = this.#pending.isWritten(pending.special?.number ?? 0)
     pending.fail(new AbortError(signal, { mayHaveExecuted: isSent }))
     this.#endWhenIdle()
   }
@@ -501,11 +417,12 @@ export class Connection {
     if (this.#state === 'closed') return
     this.#state = 'closed'
     this.#error = error
+    this.#incoming.stop()
     this.#deadlines.stop()
     this.#socket.destroy()
-    const written = this.#pending.length - this.#unwritten
+    const { written, unwritten } = this.#pending
     const lost = written === 0 ? error : withOutcome(error, true, this.address)
-    const unsent = this.#unwritten === 0 ? error : withOutcome(error, false, this.address)
+    const unsent = unwritten === 0 ? error : withOutcome(error, false, this.address)
     const commands = [...this.#pending.entries()]
     this.#pending.clear()
     for (const [place, command] of commands) command.fail(place < written ? lost : unsent)
@@ -550,11 +467,4 @@ function refuseReplyOff(effect: ConnectionEffect | undefined): void {
   if (effect !== undefined && (effect.sets & StateBit.reply) !== 0) {
     throw new TypeError('CLIENT REPLY is not supported: a command here is the promise of its reply')
   }
-}
-
-/** A listener of the user's threw: its own fault, reported as for any event, and the replies behind go on. */
-function report(error: unknown): void {
-  process.nextTick(() => {
-    throw error
-  })
 }

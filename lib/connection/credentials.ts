@@ -1,7 +1,8 @@
-// With which right a connection is there: asked for each connection and, when credentials expire, again in time;
-// the connection then authenticates anew, between transactions. One that cannot is destroyed before the server
-// would refuse its commands one by one.
+// With which right a connection is there: password or certificate, asked for each connection and, when credentials
+// expire, again in time; the connection then authenticates anew, between transactions. One that cannot is destroyed
+// before the server would refuse its commands one by one.
 
+import type { ConnectionOptions as TlsOptions } from 'node:tls'
 import { ConnectionError, ReplyError } from '../errors.ts'
 import type { Connection } from './connection.ts'
 import type { Credentials, ResolvedConnectionOptions } from './options.ts'
@@ -13,21 +14,58 @@ const RETRY_MS = 50
 /** Timers of Node's do not go further. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 
+/** That a function among the options failed. Its reason is the user's own, of any class, and may hold a secret. */
+export class OptionFailure {
+  readonly option: 'credentials' | 'tls'
+  readonly reason: unknown
+
+  constructor(option: OptionFailure['option'], reason: unknown) {
+    this.option = option
+    this.reason = reason
+  }
+}
+
 /**
  * What the options give, or the function in them.
  *
- * @throws {TypeError} the function gives something else; what it throws itself is passed on
+ * @throws {TypeError} the function gives something else
+ * @throws {OptionFailure} it fails
  */
 export async function askCredentials(options: ResolvedConnectionOptions): Promise<Credentials | undefined> {
   const { credentials, username, password } = options
   if (credentials === undefined) return password === undefined ? undefined : { username, password }
-  const given: unknown = await credentials()
+  const given = await ask('credentials', credentials)
   if (!isCredentials(given)) {
     throw new TypeError(
       'option credentials must give an object with a password, and expiresIn above 0 if at all',
     )
   }
   return given
+}
+
+/**
+ * The options of TLS, or those that the function in its place gives; `undefined` without TLS.
+ *
+ * @throws {TypeError} the function gives something else
+ * @throws {OptionFailure} it fails
+ */
+export async function askTls({ tls }: ResolvedConnectionOptions): Promise<TlsOptions | undefined> {
+  if (tls === undefined || tls === false) return undefined
+  if (tls === true) return {}
+  if (typeof tls !== 'function') return tls
+  const given = await ask('tls', tls)
+  if (given === null || typeof given !== 'object') {
+    throw new TypeError('option tls must give an object with options of tls.connect')
+  }
+  return given
+}
+
+async function ask(option: OptionFailure['option'], give: () => unknown): Promise<unknown> {
+  try {
+    return await give()
+  } catch (error) {
+    throw new OptionFailure(option, error)
+  }
 }
 
 function isCredentials(value: unknown): value is Credentials {
@@ -61,7 +99,7 @@ export function rotateCredentials(
       const next = await ask()
       if (next !== undefined) authenticate(next)
     } catch (error) {
-      connection.destroy(failure(connection.address, error as Error))
+      connection.destroy(failure(connection.address, error instanceof OptionFailure ? error.reason : error))
     }
   }
   const authenticate = (next: Credentials) => {
@@ -80,7 +118,7 @@ export function rotateCredentials(
   begin(current)
 }
 
-function failure(address: string, cause: Error): ConnectionError {
+function failure(address: string, cause: unknown): ConnectionError {
   // the reason of a refusal is the server's; another one may be the user's and hold anything
   const why = cause instanceof ReplyError ? `: ${cause.prefix}` : ''
   const message = `the connection could not authenticate anew${why} (${address})`

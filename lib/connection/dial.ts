@@ -18,15 +18,26 @@ export interface Receiver {
   receive(bytes: Buffer, length: number): void
 }
 
+/** Who follows the way of a socket to its opening. Failures come as the socket's `error` event. */
+export interface DialObserver {
+  /** An address is tried: that of the options, or one of those of its name. */
+  onAttempt(host: string, port: number): void
+  onPhase(phase: ConnectionPhase): void
+  /** It is ready for the handshake, the TLS handshake included. */
+  onOpen(): void
+}
+
 /**
- * Starts to open a socket; `onOpen` is called when it is ready for the handshake, the TLS handshake included.
- * Until then failures come as the socket's `error` event.
+ * Starts to open a socket. Of a name with several addresses each is tried, IPv6 and IPv4 by turns, until one answers;
+ * one that is silent has `net.getDefaultAutoSelectFamilyAttemptTimeout()` before the next one has its turn.
+ *
+ * @param tls `undefined` = without
  */
 export function openSocket(
   options: ResolvedConnectionOptions,
+  tls: TlsOptions | undefined,
   receiver: Receiver,
-  onPhase: (phase: ConnectionPhase) => void,
-  onOpen: () => void,
+  observer: DialObserver,
 ): Socket {
   const onread: OnReadOpts = {
     buffer: readBuffer,
@@ -36,21 +47,21 @@ export function openSocket(
     },
   }
   const common = { onread, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS, noDelay: true }
-  const where =
-    options.path === undefined
-      ? { ...common, host: options.host, port: options.port }
-      : { ...common, path: options.path }
-  if (options.tls === undefined || options.tls === false) {
-    return connectTcp(where as TcpNetConnectOpts).once('connect', onOpen)
+  const { host, port, path, lookup } = options
+  const where = path === undefined ? { ...common, host, port, path } : { ...common, path }
+  const how = lookup === undefined ? where : { ...where, lookup }
+  if (tls === undefined) {
+    return connectTcp(how as TcpNetConnectOpts)
+      .on('connectionAttempt', (ip, at) => observer.onAttempt(ip, at))
+      .once('connect', () => observer.onOpen())
   }
-  const own = typeof options.tls === 'function' ? options.tls() : options.tls === true ? {} : options.tls
-  const socket = connectTls({ ...where, ...own } as TlsOptions)
-  return socket
-    .once('connect', () => {
-      onPhase('tls')
+  return connectTls({ ...tls, ...how } as TlsOptions)
+    .on('connectionAttempt', (ip, at) => observer.onAttempt(ip, at))
+    .once('connect', function (this: Socket) {
+      observer.onPhase('tls')
       // a TLS socket drops these two of its options
-      socket.setNoDelay(true)
-      socket.setKeepAlive(true, KEEP_ALIVE_MS)
+      this.setNoDelay(true)
+      this.setKeepAlive(true, KEEP_ALIVE_MS)
     })
-    .once('secureConnect', onOpen)
+    .once('secureConnect', () => observer.onOpen())
 }

@@ -47,18 +47,22 @@ export async function handshake(send: Send, request: HandshakeRequest): Promise<
   const { credentials, clientName } = request
   if (credentials !== undefined) hello.push('AUTH', credentials.username ?? 'default', credentials.password)
   if (clientName !== undefined) hello.push('SETNAME', clientName)
-  const [greeting, , , selected] = await Promise.all([
-    answer(send(hello)),
-    answer(send(['CLIENT', 'SETINFO', 'LIB-NAME', LIBRARY_NAME])),
-    answer(send(['CLIENT', 'SETINFO', 'LIB-VER', LIBRARY_VERSION])),
-    request.database === 0 ? undefined : answer(send(['SELECT', request.database])),
-  ])
-  if (greeting instanceof ReplyError) {
-    if (NO_HELLO.test(greeting.message)) return await speakResp2(send, request)
+  const commands: Argument[][] = [
+    hello,
+    ['CLIENT', 'SETINFO', 'LIB-NAME', LIBRARY_NAME],
+    ['CLIENT', 'SETINFO', 'LIB-VER', LIBRARY_VERSION],
+  ]
+  if (request.database !== 0) commands.push(['SELECT', request.database])
+  const answers = sendAll(send, commands)
+  const greeting = await answers[0]
+  if (greeting instanceof ReplyError && !NO_HELLO.test(greeting.message)) {
     throw refusal(credentials === undefined ? 'HELLO' : 'HELLO with AUTH', greeting, request)
   }
+  const [, , , selected] = await Promise.all(answers)
+  if (greeting instanceof ReplyError) return await speakResp2(send, request)
   if (selected instanceof ReplyError) throw refusal(`SELECT ${request.database}`, selected, request)
-  return 3
+  // a server that says yes and speaks RESP2 all the same has no map to greet with
+  return greeting instanceof Map ? 3 : 2
 }
 
 async function speakResp2(send: Send, request: HandshakeRequest): Promise<2> {
@@ -70,11 +74,25 @@ async function speakResp2(send: Send, request: HandshakeRequest): Promise<2> {
   }
   if (clientName !== undefined) steps.push(['CLIENT SETNAME', ['CLIENT', 'SETNAME', clientName]])
   if (database !== 0) steps.push([`SELECT ${database}`, ['SELECT', database]])
-  const answers = await Promise.all(steps.map(([, command]) => answer(send(command))))
-  for (const [i, reply] of answers.entries()) {
-    if (reply instanceof ReplyError) throw refusal(steps[i]?.[0] ?? '', reply, request)
+  const answers = sendAll(
+    send,
+    steps.map(([, command]) => command),
+  )
+  for (const [i, [name]] of steps.entries()) {
+    const reply = await answers[i]
+    if (reply instanceof ReplyError) throw refusal(name, reply, request)
   }
   return 2
+}
+
+/**
+ * Each answer can be waited for on its own, or not at all: a server that has no room for us, or does not want us,
+ * answers the first command and closes, and then its word counts, not what became of the other commands.
+ */
+function sendAll(send: Send, commands: readonly Argument[][]): Promise<Reply>[] {
+  const answers = commands.map((command) => answer(send(command)))
+  for (const one of answers) one.catch(() => undefined)
+  return answers
 }
 
 /** Servers repeat the arguments of a command they do not know; the password is not to be among them. */

@@ -1,5 +1,6 @@
 // What a connection can be told, checked and completed. Pure: the caller's object is only read.
 
+import type { LookupFunction } from 'node:net'
 import type { ConnectionOptions as TlsOptions } from 'node:tls'
 import type { Reply } from '../resp/index.ts'
 import { parseUrl } from './url.ts'
@@ -25,14 +26,19 @@ export interface Credentials {
 }
 
 export interface ConnectionOptions {
-  /** Name or address of the server. @default '127.0.0.1' */
+  /** Name or address of the server; of a name with several addresses, one that answers. @default '127.0.0.1' */
   readonly host?: string | undefined
   /** @default 6379 */
   readonly port?: number | undefined
   /** Path of a unix socket; host and port are not looked at then. */
   readonly path?: string | undefined
-  /** `true` for TLS with Node's defaults, options of `tls.connect`, or a function asked anew for each connection. */
-  readonly tls?: boolean | TlsOptions | (() => TlsOptions) | undefined
+  /** Gives the addresses of a name that is no address itself, as that of `net.connect`. @default `dns.lookup` */
+  readonly lookup?: LookupFunction | undefined
+  /**
+   * `true` for TLS with Node's defaults, options of `tls.connect`, or a function asked anew for each connection, so
+   * that certificates can change. Where it leads is for `host`, `port` and `path` to say.
+   */
+  readonly tls?: boolean | TlsOptions | (() => TlsOptions | Promise<TlsOptions>) | undefined
   /** Name of the ACL user; only with `password`. */
   readonly username?: string | undefined
   readonly password?: string | undefined
@@ -79,6 +85,7 @@ const KNOWN = new Set<string>([
   'host',
   'port',
   'path',
+  'lookup',
   'tls',
   'username',
   'password',
@@ -117,6 +124,7 @@ export function resolveConnectionOptions(
   checkString('username', given.username)
   checkString('password', given.password)
   checkString('clientName', given.clientName, /^[\x21-\x7e]*$/)
+  checkFunction('lookup', given.lookup)
   checkFunction('credentials', given.credentials)
   checkFunction('onPush', given.onPush)
   if (given.signal !== undefined && !(given.signal instanceof AbortSignal)) {

@@ -11,11 +11,26 @@ export class PendingQueue {
   #head = 0
   #places = 0
   #owed = 0
+  #unwritten = 0
   #pushed = 0
 
   /** Commands whose reply is owed. */
   get length(): number {
     return this.#owed
+  }
+
+  /** How many of them, at the end, no byte was written of; and how many, at the beginning, were written. */
+  get unwritten(): number {
+    return this.#unwritten
+  }
+
+  get written(): number {
+    return this.#owed - this.#unwritten
+  }
+
+  /** All of them are written. */
+  markWritten(): void {
+    this.#unwritten = 0
   }
 
   /** Commands that were ever given. */
@@ -31,9 +46,9 @@ export class PendingQueue {
     return false
   }
 
-  /** Whether the command of that number is one of so many at the end. */
-  isAmongLast(number: number, count: number): boolean {
-    return number >= this.#pushed - count
+  /** Whether the command of that number was written: it may have run. */
+  isWritten(number: number): boolean {
+    return number < this.#pushed - this.#unwritten
   }
 
   push(pending: Pending): void {
@@ -41,6 +56,7 @@ export class PendingQueue {
     this.#ring[(this.#head + this.#places) & (this.#ring.length - 1)] = pending
     this.#places += 1
     this.#owed += pending.owed
+    this.#unwritten += pending.owed
     this.#pushed += pending.owed
   }
 
@@ -75,7 +91,7 @@ export class PendingQueue {
 
   clear(): void {
     this.#ring = new Array(FIRST_CAPACITY)
-    this.#head = this.#places = this.#owed = 0
+    this.#head = this.#places = this.#owed = this.#unwritten = 0
   }
 
   #remove(): void {

@@ -40,6 +40,7 @@ export function parseUrl(source: string | URL): ConnectionOptions {
     )
   }
   if (!/^[\w+]+:\/\//.test(String(source))) throw new TypeError(`the URL must start with ${url.protocol}//`)
+  if (url.hash !== '') throw new TypeError("the URL has a '#', which is written %23 in a password or a path")
   const options: Record<string, unknown> = {}
   if (kind === 'unix') {
     if (url.hostname !== '' && url.hostname !== NO_HOST)
@@ -52,8 +53,9 @@ export function parseUrl(source: string | URL): ConnectionOptions {
     if (kind === 'tls') options.tls = true
     const database = url.pathname.replace(/^\//, '')
     if (database !== '') {
-      if (!/^\d+$/.test(database))
-        throw new TypeError(`the URL's path must be the number of a database, got '${database}'`)
+      if (!/^\d+$/.test(database)) {
+        throw new TypeError(`the URL's path must be the number of a database, got ${shown(database, url)}`)
+      }
       options.database = Number(database)
     }
   }
@@ -67,16 +69,26 @@ export function parseUrl(source: string | URL): ConnectionOptions {
   }
   for (const [name, value] of url.searchParams) {
     if (NUMBERS.has(name)) {
-      if (!/^\d+$/.test(value))
-        throw new TypeError(`the URL's option ${name} must be a number, got '${value}'`)
+      if (!/^\d+$/.test(value)) {
+        throw new TypeError(`the URL's option ${name} must be a number, got ${shown(value, url)}`)
+      }
       options[name] = Number(value)
     } else if (name === 'clientName') {
       options.clientName = value
     } else {
-      throw new TypeError(`unknown option '${name}' in the URL`)
+      throw new TypeError(`unknown option ${shown(name, url)} in the URL`)
     }
   }
   return options
+}
+
+/**
+ * A part of the URL for a message. With an `@` behind what was taken for the host, it is likely that the user part
+ * was meant to go on, and ended at a `/` or a `?` of the password.
+ */
+function shown(text: string, { pathname, search }: URL): string {
+  const isSecret = `${pathname}${search}`.includes('@')
+  return isSecret ? "something before an '@' (in a password / is written %2F, ? is %3F)" : `'${text}'`
 }
 
 function toUrl(source: string | URL): URL {

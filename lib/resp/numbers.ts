@@ -12,7 +12,8 @@ const MAX_INTEGER_DIGITS = 20
 export function parseInteger(text: string): number | bigint {
   if (!INTEGER.test(text) || text.length > MAX_INTEGER_DIGITS) throw malformed('integer', text)
   const value = Number(text)
-  return Number.isSafeInteger(value) ? value : parseBigNumber(text)
+  // plus 0: an integer has no minus zero
+  return Number.isSafeInteger(value) ? value + 0 : parseBigNumber(text)
 }
 
 /** `,` [`+`|`-`] digits [`.` digits] [`e` [sign] digits], or `inf`, `-inf`, `nan`. */

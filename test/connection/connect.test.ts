@@ -360,10 +360,17 @@ test('credentials are asked for anew for each connection', async (t) => {
 
 test('credentials that cannot be had are a connection that failed, and no connection is made', async (t) => {
   const server = await scriptedServer(t, greet)
-  const cause = new Error('vault is sealed')
-  const error = await failure(connect({ ...server.options, credentials: () => Promise.reject(cause) }))
-  assert.equal(error.code, 'CONNECT_FAILED')
-  assert.equal(error.cause, cause)
+  for (const [cause, why] of [
+    [new Error('vault is sealed, token hush-hush'), ''],
+    [new TypeError('fetch failed'), ''], // that of Node's fetch, which is no misuse of ours
+    [Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' }), ': ECONNREFUSED'],
+    [Object.assign(new Error('denied'), { code: 'the token hush-hush is denied' }), ''],
+    ['hush-hush', ''],
+  ] as const) {
+    const error = await failure(connect({ ...server.options, credentials: () => Promise.reject(cause) }))
+    assert.deepEqual([error.code, error.phase, error.cause], ['CONNECT_FAILED', 'connect', cause])
+    assert.equal(error.message, `could not connect: option credentials failed${why} (${server.address})`)
+  }
   await assert.rejects(connect({ ...server.options, credentials: (() => 'secret') as never }), {
     name: 'TypeError',
     message: 'option credentials must give an object with a password, and expiresIn above 0 if at all',

@@ -98,7 +98,7 @@ test('TLS: options may be a function, asked anew for each connection', { skip },
   let asked = 0
   const tls = () => {
     asked += 1
-    return { ca: certificate.cert }
+    return asked % 2 === 0 ? Promise.resolve({ ca: certificate.cert }) : { ca: certificate.cert }
   }
   for (const expected of [1, 2]) {
     const connection = await connect({ ...server.options, tls })
@@ -106,16 +106,117 @@ test('TLS: options may be a function, asked anew for each connection', { skip },
     assert.equal(asked, expected)
     connection.destroy()
   }
-  const error = await failure(
-    connect({
-      ...server.options,
-      tls: () => {
-        throw new Error('no certificates today')
-      },
-    }),
-  )
-  assert.match(error.message, /^could not connect: no certificates today/)
 })
+
+test('TLS: a function that fails is a connection that failed, and its message stays with the cause', async (t) => {
+  const server = await scriptedServer(t, echo)
+  for (const cause of [
+    Object.assign(new Error('/etc/hush/key.pem is missing'), { code: 'ENOENT' }),
+    new TypeError('hush is no key'),
+    'hush',
+    undefined,
+  ]) {
+    for (const tls of [() => Promise.reject(cause), () => thrown(cause)]) {
+      const error = await failure(connect({ ...server.options, tls }))
+      assert.deepEqual([error.code, error.phase, error.cause], ['CONNECT_FAILED', 'connect', cause])
+      const why = cause instanceof Error && 'code' in cause ? ': ENOENT' : ''
+      assert.equal(error.message, `could not connect: option tls failed${why} (${server.address})`)
+    }
+  }
+  for (const given of [undefined, null, true, 'hush']) {
+    await assert.rejects(connect({ ...server.options, tls: () => given as never }), {
+      name: 'TypeError',
+      message: 'option tls must give an object with options of tls.connect',
+    })
+  }
+  assert.equal(server.peers.length, 0)
+})
+
+test('TLS: a server whose certificate was changed is trusted by who is asked anew', { skip }, async (t) => {
+  const [old, renewed] = [makeCertificate(t), makeCertificate(t)]
+  const server = await scriptedServer(t, echo, { tls: old })
+  let ca = old.cert
+  const tls = () => ({ ca })
+  const first = await connect({ ...server.options, tls })
+  t.after(() => first.destroy())
+  server.changeCertificate(renewed)
+  assert.equal((await failure(connect({ ...server.options, tls }))).phase, 'tls')
+  ca = renewed.cert
+  const second = await connect({ ...server.options, tls })
+  t.after(() => second.destroy())
+  assert.deepEqual(await Promise.all([first.call('ECHO', 'a'), second.call('ECHO', 'b')]), ['a', 'b'])
+})
+
+test('TLS: a client shows its certificate where the server wants one, and may change it', {
+  skip,
+}, async (t) => {
+  const [own, mine, other] = [makeCertificate(t), makeCertificate(t), makeCertificate(t)]
+  const server = await scriptedServer(t, echo, { tls: own, clientCertificate: mine })
+  for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
+    let { cert, key } = other
+    const options = { ...server.options, tls: () => ({ ca: own.cert, cert, key, maxVersion }) }
+    // in TLS 1.3 the client is done before the server has looked at its certificate
+    const phase = maxVersion === 'TLSv1.2' ? 'tls' : 'handshake'
+    for (const attempt of [options, { ...options, tls: { ca: own.cert, maxVersion } }]) {
+      const error = await failure(connect(attempt))
+      assert.equal(error.phase, phase)
+      assert.equal(error.code, phase === 'tls' ? 'CONNECT_FAILED' : 'HANDSHAKE_FAILED')
+      assert.match(error.message, /ERR_SSL|ECONNRESET|EPIPE|the peer closed/)
+    }
+    ;({ cert, key } = mine)
+    const connection = await connect(options)
+    t.after(() => connection.destroy())
+    assert.equal(await connection.call('ECHO', 'a'), 'a')
+  }
+})
+
+test('TLS: its options say how, not where', { skip }, async (t) => {
+  const certificate = makeCertificate(t)
+  const server = await scriptedServer(t, echo, { tls: certificate })
+  const elsewhere = { host: '127.0.0.9', port: 1, path: '/nowhere/redis.sock', noDelay: false }
+  const connection = await connect({ ...server.options, tls: { ca: certificate.cert, ...elsewhere } })
+  t.after(() => connection.destroy())
+  assert.equal(await connection.call('ECHO', 'a'), 'a')
+})
+
+test('TLS: over a unix socket the name is that of servername', { skip }, async (t) => {
+  const certificate = makeCertificate(t)
+  const path = join(tempDir(t), 'redis.sock')
+  await scriptedServer(t, echo, { tls: certificate, path })
+  const connection = await connect({ path, tls: { ca: certificate.cert, servername: 'localhost' } })
+  t.after(() => connection.destroy())
+  assert.equal(await connection.call('ECHO', 'a'), 'a')
+})
+
+test('TLS: connectTimeout is for dial, TLS and handshake together, however steadily they go on', {
+  skip,
+}, async (t) => {
+  const certificate = makeCertificate(t)
+  const server = await scriptedServer(
+    t,
+    (command, peer) => {
+      // a greeting without end: each byte comes in time
+      if (command[0] === 'HELLO') {
+        peer.send('%1000\r\n')
+        const dripping = setInterval(() => peer.send('+a\r\n+b\r\n'), 5)
+        peer.socket.once('close', () => clearInterval(dripping))
+      }
+      return undefined
+    },
+    { tls: certificate },
+  )
+  const startedAt = performance.now()
+  const error = await failure(
+    connect({ ...server.options, connectTimeout: 150, tls: { ca: certificate.cert } }),
+  )
+  assert.deepEqual([error.code, error.phase], ['CONNECT_TIMEOUT', 'handshake'])
+  assert.ok(performance.now() - startedAt < 1500)
+  await server.until(() => server.openCount === 0)
+})
+
+function thrown(reason: unknown): never {
+  throw reason
+}
 
 test('TLS: small writes are not held back, and idle connections are probed, as without TLS', {
   skip,

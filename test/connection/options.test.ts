@@ -92,6 +92,7 @@ const wrong: readonly (readonly [options: unknown, name: 'TypeError' | 'RangeErr
     /option credentials must be a function, got object/,
   ],
   [{ onPush: 'hunter2' }, 'TypeError', /option onPush must be a function, got string/],
+  [{ lookup: 'hunter2' }, 'TypeError', /option lookup must be a function, got string/],
   [{ signal: {} }, 'TypeError', /option signal must be an AbortSignal/],
   [{ tls: 'hunter2' }, 'TypeError', /option tls must be a boolean, an object or a function/],
   [{ tls: null }, 'TypeError', /option tls must be a boolean, an object or a function/],

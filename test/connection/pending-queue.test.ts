@@ -73,17 +73,20 @@ test('commands and batches that never left are passed over', () => {
   assert.equal(queue.length, 0)
 })
 
-test('the queue knows which commands are at its end, and whether any is awaited', () => {
+test('the queue knows which commands were written, and whether any is awaited', () => {
   const queue = new PendingQueue()
-  const commands = Array.from({ length: 37 }, () => command())
-  for (const it of commands) queue.push(it)
+  for (let i = 0; i < 37; i += 1) queue.push(command())
+  assert.deepEqual([queue.written, queue.unwritten], [0, 37])
+  queue.markWritten()
   queue.push(batch(3))
   queue.shift()
+  assert.deepEqual([queue.written, queue.unwritten, queue.length], [36, 3, 39])
   assert.deepEqual(
-    Array.from({ length: 40 }, (_, number) => queue.isAmongLast(number, 3)),
-    Array.from({ length: 40 }, (_, number) => number >= 37),
+    Array.from({ length: 40 }, (_, number) => queue.isWritten(number)),
+    Array.from({ length: 40 }, (_, number) => number < 37),
   )
-  assert.equal(queue.isAmongLast(39, 0), false)
+  queue.markWritten()
+  assert.deepEqual([queue.written, queue.unwritten, queue.isWritten(39)], [39, 0, true])
   for (const [, it] of queue.entries()) {
     assert.equal(queue.isAwaited, true)
     it.fail(new Error('lost'))

@@ -50,6 +50,11 @@ const rows: readonly (readonly [url: string, options: ConnectionOptions])[] = [
     },
   ],
   ['redis://localhost?clientName=web', { ...localhost, clientName: 'web' }],
+  ['redis://localhost?clientName=web@1', { ...localhost, clientName: 'web@1' }],
+  ['redis://me:a%23b%2Fc%3Fd@localhost', { ...localhost, username: 'me', password: 'a#b/c?d' }],
+  ['redis://db.example.com', { host: 'db.example.com' }],
+  ['rediss://[2001:db8::1]:6380', { host: '2001:db8::1', port: 6380, tls: true }],
+  ['valkey+unix:///run/@redis.sock', { path: '/run/@redis.sock' }],
 ]
 
 for (const [url, options] of rows) {
@@ -96,6 +101,16 @@ const wrong: readonly (readonly [url: string, message: RegExp])[] = [
   ['redis://me%ff:hunter2@localhost', /malformed escape/],
   ['redis+unix:///run/%ff.sock', /malformed escape/],
   ['redis://me:hunter2@ho st', /^not a URL$/],
+  // a password that was not escaped ends the host, and what is left of it must not be shown
+  ['redis://me:12#hunter2@localhost', /^the URL has a '#', which is written %23/],
+  ['redis://me:12/hunter2@localhost', /number of a database, got something before an '@'/],
+  ['redis://me:12/hunter2@localhost?protocol=3', /number of a database, got something before an '@'/],
+  ['redis://me:12/hunter2?x@localhost', /number of a database, got something before an '@'/],
+  ['redis://me:12?hunter2@localhost', /^unknown option something before an '@'/],
+  ['redis://me:12?hunter2=x@localhost', /^unknown option something before an '@'/],
+  ['redis://me:12?database=hunter2@localhost', /option database must be a number, got something before/],
+  ['redis://:12/hunter2@localhost', /^not a URL$/],
+  ['redis+unix:///run/a#b.sock', /^the URL has a '#'/],
 ]
 
 for (const [url, message] of wrong) {

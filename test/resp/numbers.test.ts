@@ -13,6 +13,10 @@ test('every integer of 64 bits keeps every digit', () => {
   )
 })
 
+test('zero is zero, whatever its sign and however it is written', () => {
+  for (const text of ['0', '-0', '+0', '-0000000000000000']) assert.ok(Object.is(parseInteger(text), 0), text)
+})
+
 test('every double is read back', () => {
   fc.assert(
     fc.property(fc.double({ noNaN: true, noDefaultInfinity: true }), (value) => {

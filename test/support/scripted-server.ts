@@ -51,6 +51,8 @@ export interface ScriptedServer {
   readonly openCount: number
   /** Resolves when the condition holds; it is asked again after each connection, command and close. */
   until(condition: () => boolean): Promise<void>
+  /** The certificate of connections from now on. */
+  changeCertificate(certificate: Certificate): void
   /** Stops to listen and closes all connections. */
   close(): Promise<void>
 }
@@ -58,8 +60,12 @@ export interface ScriptedServer {
 export interface ScriptedServerOptions {
   /** The server speaks TLS. */
   readonly tls?: Certificate
+  /** With TLS: only clients with this certificate are let in. */
+  readonly clientCertificate?: Certificate
   /** The path of a unix socket instead of a port. */
   readonly path?: string
+  /** @default '127.0.0.1' */
+  readonly host?: string
   /** A free one by default. */
   readonly port?: number
   /** Called with each new connection; `peer.socket.pause()` here makes a peer that reads nothing. */
@@ -94,10 +100,15 @@ export async function scriptedServer(
     options.onConnect?.(peer)
     changed()
   }
-  const server =
+  const { clientCertificate } = options
+  const context = ({ key, cert }: Certificate) =>
+    clientCertificate === undefined ? { key, cert } : { key, cert, ca: clientCertificate.cert }
+  const requestCert = clientCertificate !== undefined
+  const tlsServer =
     options.tls === undefined
-      ? createServer({ noDelay: true }, onSocket)
-      : createTlsServer({ noDelay: true, key: options.tls.key, cert: options.tls.cert }, onSocket)
+      ? undefined
+      : createTlsServer({ noDelay: true, requestCert, ...context(options.tls) }, onSocket)
+  const server = tlsServer ?? createServer({ noDelay: true }, onSocket)
   server.on('tlsClientError', changed)
   const close = async () => {
     if (!server.listening) return
@@ -106,16 +117,17 @@ export async function scriptedServer(
     await closed
   }
   t.after(close)
+  const host = options.host ?? '127.0.0.1'
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
-    if (options.path === undefined) server.listen(options.port ?? 0, '127.0.0.1', resolve)
+    if (options.path === undefined) server.listen(options.port ?? 0, host, resolve)
     else server.listen(options.path, resolve)
   })
   const { path } = options
   const port = path === undefined ? (server.address() as AddressInfo).port : 0
   return {
-    options: path === undefined ? { host: '127.0.0.1', port } : { path },
-    address: path ?? `127.0.0.1:${port}`,
+    options: path === undefined ? { host, port } : { path },
+    address: path ?? (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`),
     peers,
     commands,
     get openCount() {
@@ -131,6 +143,7 @@ export async function scriptedServer(
         waiting.add(check)
         check()
       }),
+    changeCertificate: (certificate) => tlsServer?.setSecureContext(context(certificate)),
     close,
   }
 }

@@ -1,0 +1,134 @@
+// What the peer says, and whose it is. Replies belong to the commands of the queue, in order; the confirmations of a
+// (un)subscription, which come in the place of a reply, to the command that waits for them; all else, messages and
+// the lines of MONITOR, to the connection's owner.
+//
+//   piece ──► Decoder ──► reply ──► first of the queue
+//                    └──► push ───► confirmation of the first, or onPush
+
+import { type ConnectionEffect, StateBit } from '../commands/index.ts'
+import { ProtocolError, ReplyError } from '../errors.ts'
+import { Decoder, type Reply } from '../resp/index.ts'
+import type { Pending, Special } from './pending.ts'
+import type { PendingQueue } from './pending-queue.ts'
+import { Subscriptions } from './subscriptions.ts'
+
+const MONITOR_LINE = /^\d+\.\d+ \[/
+
+export class Incoming {
+  /** Version of RESP that is spoken. */
+  protocol: 2 | 3 = 2
+  onPush: ((push: readonly Reply[]) => void) | undefined
+  /** Whether MONITOR was given: its lines look like replies. */
+  isMonitoring = false
+  /** Instant of `performance.now()` of the last piece. */
+  heardAt = performance.now()
+  /** Pieces received. */
+  heard = 0
+  readonly #pending: PendingQueue
+  readonly #decoder = new Decoder()
+  readonly #subscriptions = new Subscriptions()
+  #isStopped = false
+
+  constructor(pending: PendingQueue, onPush: ((push: readonly Reply[]) => void) | undefined) {
+    this.#pending = pending
+    this.onPush = onPush
+  }
+
+  /**
+   * Takes a piece of what the socket read; the bytes are lent for the time of the call.
+   *
+   * @throws {ProtocolError} `PROTOCOL_ERROR`, `PROTOCOL_LIMIT`: the peer cannot be understood any more
+   */
+  receive(bytes: Buffer, length: number): void {
+    this.heardAt = performance.now()
+    this.heard += 1
+    const decoder = this.#decoder
+    decoder.feed(bytes, length)
+    while (!this.#isStopped) {
+      const first = this.#pending.first()
+      const value = decoder.next(first?.asBytes)
+      if (value === undefined) return
+      if (decoder.isPush) this.#takePush(value as Reply[], first)
+      else this.#takeReply(value, first)
+    }
+  }
+
+  /** Nothing is taken any more, not even the rest of the piece that is being taken. */
+  stop(): void {
+    this.#isStopped = true
+  }
+
+  #takeReply(value: Reply, first: Pending | undefined): void {
+    if (this.protocol === 2 && this.#subscriptions.isFrame(value, first?.special?.confirmations)) {
+      this.#takePush(value, first)
+      return
+    }
+    if (this.isMonitoring && typeof value === 'string' && MONITOR_LINE.test(value)) {
+      this.#notify(['monitor', value])
+      return
+    }
+    if (first === undefined) throw new ProtocolError('PROTOCOL_ERROR', 'a reply that no command asked for')
+    this.#shift()
+    const { special } = first
+    if (special !== undefined && !first.isSettled) this.#takeAttributes(special)
+    if (special?.effect !== undefined && !(value instanceof ReplyError))
+      this.#takeEffect(special.effect, value)
+    first.take(value)
+  }
+
+  #takeAttributes({ onAttributes }: Special): void {
+    const { attributes } = this.#decoder
+    if (onAttributes === undefined || attributes.length === 0) return
+    try {
+      onAttributes(attributes)
+    } catch (error) {
+      report(error)
+    }
+  }
+
+  /** HELLO changes how the peer speaks, RESET also ends what it was subscribed to. */
+  #takeEffect(effect: ConnectionEffect, reply: Reply): void {
+    if ((effect.clears & StateBit.monitor) !== 0) {
+      this.protocol = 2
+      this.isMonitoring = false
+      this.#subscriptions.clear()
+    } else if ((effect.sets & StateBit.protocol) !== 0) {
+      if (reply instanceof Map) this.protocol = 3
+      else if (Array.isArray(reply)) this.protocol = 2
+    }
+  }
+
+  #takePush(push: Reply[], first: Pending | undefined): void {
+    const confirmations = first?.special?.confirmations
+    const found = this.#subscriptions.take(push, confirmations)
+    if (found === 'other') {
+      this.#notify(push)
+    } else if (found === 'done') {
+      this.#shift()
+      first?.take(confirmations?.got ?? [])
+    }
+  }
+
+  #notify(push: Reply[]): void {
+    try {
+      this.onPush?.(push)
+    } catch (error) {
+      report(error)
+    }
+  }
+
+  #shift(): void {
+    // a reply to what was not written yet: the peer lies, and the command has to fail like the others
+    if (this.#pending.written === 0) {
+      throw new ProtocolError('PROTOCOL_ERROR', 'a reply to a command that was not sent yet')
+    }
+    this.#pending.shift()
+  }
+}
+
+/** A listener of the user's threw: its own fault, reported as for any event, and the replies behind go on. */
+function report(error: unknown): void {
+  process.nextTick(() => {
+    throw error
+  })
+}
