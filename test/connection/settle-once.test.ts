@@ -114,7 +114,7 @@ async function wander(t: TestContext, random: RandomNumbers, taken: string[]): P
     const signal = random(2) === 0 ? outcome.controller.signal : undefined
     const timeout = random(4) === 0 ? 1 + random(8) : undefined
     context.run(outcome.id, () => {
-      connection
+      void connection
         .execute(['DO', outcome.id, argument], { signal, timeout })
         .then(
           (value) => Object.assign(outcome, { value }),
