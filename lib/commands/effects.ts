@@ -101,6 +101,11 @@ export function stateAfter(state: number, command: readonly Argument[]): number 
   return clearsNow ? (state | effect.sets) & ~effect.clears : state | effect.sets
 }
 
+/** Whether RESET, and the handshake again, put back all of this state. */
+export function isUndoneByReset(state: number): boolean {
+  return (state & ~undoneByReset) === 0
+}
+
 type Effect = ConnectionEffect | ((command: readonly Argument[]) => ConnectionEffect | undefined)
 
 const nothing = effect(0, 0)
@@ -120,6 +125,9 @@ const reset = effect(
     StateBit.touch |
     StateBit.asking,
 )
+
+// With replies off, those that are owed never come, and RESET behind them is in vain.
+const undoneByReset = (reset.sets | reset.clears) & ~StateBit.reply
 
 const effects: ReadonlyMap<Description['name'], Effect> = new Map<string, Effect>([
   ['WATCH', effect(StateBit.watch, 0)],

@@ -6,6 +6,7 @@ export {
   connectionEffect,
   isOrdinary,
   isStateful,
+  isUndoneByReset,
   StateBit,
   stateAfter,
 } from './effects.ts'

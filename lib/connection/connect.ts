@@ -7,13 +7,15 @@ import { Connection } from './connection.ts'
 import { askCredentials, askTls, OptionFailure, rotateCredentials } from './credentials.ts'
 import { openSocket, type Receiver } from './dial.ts'
 import { reason } from './failure.ts'
-import { handshake, RefusedStep } from './handshake.ts'
+import { handshake, RefusedStep, type Send } from './handshake.ts'
 import {
   type ConnectionOptions,
+  type Credentials,
   formatAddress,
   type ResolvedConnectionOptions,
   resolveConnectionOptions,
 } from './options.ts'
+import { shakeAgain } from './reset.ts'
 
 /**
  * Connects to one server and goes through the handshake.
@@ -77,10 +79,15 @@ class Attempt {
       const connection = await this.#open(tls)
       this.#phase = 'handshake'
       const { protocol, clientName, database } = this.#options
-      await connection.ready((send) => handshake(send, { protocol, credentials, clientName, database }))
-      if (credentials !== undefined) {
-        rotateCredentials(connection, credentials, () => askCredentials(this.#options))
-      }
+      const ask = () => askCredentials(this.#options)
+      const shake = (send: Send) => handshake(send, { protocol, credentials, clientName, database })
+      let use: ((credentials: Credentials) => void) | undefined
+      await connection.ready(shake, async (send, spoken) => {
+        const renewed = await ask()
+        await shakeAgain(send, { protocol: spoken, credentials: renewed, clientName, database })
+        if (renewed !== undefined) use?.(renewed)
+      })
+      if (credentials !== undefined) use = rotateCredentials(connection, credentials, ask)
       return connection
     } catch (error) {
       this.cancel(error as Error)

@@ -15,6 +15,7 @@ import {
   connectionEffect,
   isBlocking,
   isOrdinary,
+  isUndoneByReset,
   StateBit,
   stateAfter,
 } from '../commands/index.ts'
@@ -22,11 +23,13 @@ import { AbortError, type ConnectionError, PoolError, TimeoutError } from '../er
 import { type Argument, checkCommand, type Reply } from '../resp/index.ts'
 import { Deadlines } from './deadline.ts'
 import { connectionFailure, protocolFailure, withOutcome } from './failure.ts'
+import type { Send } from './handshake.ts'
 import { Incoming } from './incoming.ts'
 import type { ResolvedConnectionOptions } from './options.ts'
 import { Outbox } from './outbox.ts'
 import { type Pending, PendingBatch, PendingCommand, Special } from './pending.ts'
 import { PendingQueue } from './pending-queue.ts'
+import { resetFailure } from './reset.ts'
 import { awaitedConfirmations } from './subscriptions.ts'
 
 /** How one command differs from the connection's settings. */
@@ -50,6 +53,9 @@ export interface ExecuteOptions {
  */
 const EARLY_FLUSH = 32
 
+/** State that the usual commands begin and end. */
+const PASSING = StateBit.watch | StateBit.multi | StateBit.subscribe | StateBit.shard
+
 type State = 'connecting' | 'ready' | 'closing' | 'closed'
 
 /** Given to `process.nextTick` with its argument, so that a flush costs no closure. */
@@ -72,8 +78,12 @@ export class Connection {
   #isFlushScheduled = false
   /** The socket has not taken all of the last write: nothing more is written until it has. */
   #isBlocked = false
-  /** Bits of `StateBit`: what the commands given so far have done to the connection. */
+  /** Bits of `StateBit`: what the commands given since the handshake have done to the connection. */
   #commandState = 0
+  /** Goes back to where the handshake had led, and through it again. */
+  #shakeAgain!: (send: Send, protocol: 2 | 3) => Promise<void>
+  /** Version of RESP that the handshake had led to. */
+  #shakenTo: 2 | 3 = 2
   /** Instant of `performance.now()` of the batch being collected, in whole milliseconds: kept without an allocation. */
   #batchAt = 0
 
@@ -132,6 +142,14 @@ export class Connection {
     return (this.#commandState & StateBit.multi) !== 0
   }
 
+  /**
+   * Whether a command was given since the handshake, or since {@link reset}, that left something behind other than
+   * transactions, watched keys and subscriptions: another database, user, name…
+   */
+  get isAltered(): boolean {
+    return (this.#commandState & ~PASSING) !== 0
+  }
+
   /** Milliseconds for which a command has been owed a reply and no byte has come; 0 when none is owed. */
   get silence(): number {
     const first = this.#pending.first()
@@ -183,13 +201,50 @@ export class Connection {
    * For `connect()`: goes through the handshake.
    *
    * @param shake runs the handshake's commands and tells which version is spoken from then on
+   * @param shakeAgain does what {@link reset} needs
    */
   async ready(
-    shake: (send: (command: readonly Argument[]) => Promise<Reply>) => Promise<2 | 3>,
+    shake: (send: Send) => Promise<2 | 3>,
+    shakeAgain: (send: Send, protocol: 2 | 3) => Promise<void>,
   ): Promise<void> {
     this.#incoming.protocol = await shake((command) => this.#send(command, { timeout: 0 }))
     if (this.#state === 'connecting') this.#state = 'ready'
     else throw this.#refusal()
+    this.#commandState = 0
+    this.#shakenTo = this.#incoming.protocol
+    this.#shakeAgain = shakeAgain
+  }
+
+  /**
+   * Makes the connection what it was after its handshake, whatever commands have done to it: by RESET, and by the
+   * handshake again, with credentials that are asked for anew. Replies owed by then come before. A connection that
+   * cannot be reset is destroyed: the server has no RESET (before Redis 6.2) or does not allow it, refuses the
+   * handshake, or RESET would leave something (CLIENT NO-EVICT, CLIENT CAPA…). `onPush` stays as it is.
+   *
+   * The owner sees to it that nobody else uses the connection meanwhile.
+   *
+   * @throws {ConnectionError} `CONNECTION_LOST`, `CONNECTION_CLOSED`
+   * @throws {ProtocolError} `PROTOCOL_ERROR`, `PROTOCOL_LIMIT`
+   */
+  async reset(): Promise<void> {
+    if (this.#state !== 'ready') throw this.#refusal()
+    try {
+      if (!isUndoneByReset(this.#commandState))
+        throw new Error('RESET would not undo all that was done to it')
+      await this.#shakeAgain((command) => this.execute(command), this.#shakenTo)
+    } catch (error) {
+      this.#end(resetFailure(error, this.address))
+      throw this.#refusal()
+    }
+    this.#commandState = 0
+  }
+
+  /** For credentials.ts: AUTH as whom the handshake would, which alters nothing. */
+  authenticate(command: readonly Argument[], timeout: number): Promise<Reply> {
+    const state = this.#commandState
+    const reply = this.execute(command, { timeout })
+    this.#commandState = state
+    return reply
   }
 
   /**
@@ -362,12 +417,14 @@ export class Connection {
 
   /**
    * Fails what is due; tells when the next one is. A peer that was silent all the while, and for as long as
-   * `commandTimeout`, is taken for dead.
+   * `commandTimeout`, is taken for dead; so is one whose bytes have become no reply for twice as long: it trickles, or a
+   * wrong length swallows all that follows.
    */
   #expire(now: number): number {
     let next = Number.POSITIVE_INFINITY
     const { written } = this.#pending
     let silentMs = 0
+    let hasExpired = false
     for (const [place, pending] of this.#pending.entries()) {
       const { timeout, startedAt } = pending
       if (timeout === 0 || pending.isSettled) continue
@@ -384,14 +441,23 @@ export class Connection {
         }),
       )
       if (isSent && this.#incoming.heard === pending.heardBefore) silentMs = Math.max(silentMs, timeout)
+      hasExpired ||= isSent
     }
     const { commandTimeout } = this.#options
-    if (commandTimeout !== 0 && silentMs >= commandTimeout) {
-      this.#lose(`the peer has been silent for ${silentMs} ms`)
-      return Number.POSITIVE_INFINITY
+    if (commandTimeout !== 0) {
+      if (silentMs >= commandTimeout) this.#lose(`the peer has been silent for ${silentMs} ms`)
+      else if (hasExpired && this.#stuckFor(now) >= commandTimeout * 2)
+        this.#lose(`the peer has completed no reply for ${commandTimeout * 2} ms`)
     }
+    if (this.#state === 'closed') return Number.POSITIVE_INFINITY
     this.#endWhenIdle()
     return next
+  }
+
+  /** Milliseconds for which a reply has been owed that nobody waits for any more, and none was completed. */
+  #stuckFor(now: number): number {
+    const first = this.#pending.first()
+    return first?.isSettled === true ? now - Math.max(first.startedAt, this.#incoming.answeredAt) : 0
   }
 
   #abort(pending: Pending, signal: AbortSignal): void {

@@ -11,6 +11,8 @@ import type { Credentials, ResolvedConnectionOptions } from './options.ts'
 const PART = 0.8
 /** AUTH within MULTI would become a part of the transaction: it waits for the end. */
 const RETRY_MS = 50
+/** AUTH has the rest of the time, and this at least: a command that blocks may be before it. */
+const MIN_AUTH_MS = 5_000
 /** Timers of Node's do not go further. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 
@@ -81,24 +83,40 @@ function isCredentials(value: unknown): value is Credentials {
  *
  * @param current what it authenticated with
  * @param ask gives what is to follow
+ * @returns to be told when it authenticated by other means: those credentials are the current ones then
  */
 export function rotateCredentials(
   connection: Connection,
   current: Credentials,
   ask: () => Promise<Credentials | undefined>,
-): void {
+): (current: Credentials) => void {
   let timer: NodeJS.Timeout | undefined
+  /** Counts the credentials that were current: a renewal of earlier ones has nothing more to say. */
+  let turn = 0
   const wait = (ms: number, next: () => void) => {
     timer = setTimeout(next, Math.min(ms, MAX_TIMER_MS)).unref() // the socket keeps the process, not this
   }
+  let restMs = 0
   const begin = ({ expiresIn }: Credentials) => {
-    if (expiresIn !== undefined) wait(expiresIn * PART, () => void renew())
+    turn += 1
+    clearTimeout(timer)
+    if (expiresIn === undefined || connection.error !== undefined) return
+    restMs = expiresIn * (1 - PART)
+    wait(expiresIn * PART, () => void renew())
   }
   const renew = async () => {
+    const own = turn
+    wait(restMs, () => {
+      const cause = new Error('the credentials expired before there were new ones')
+      connection.destroy(failure(connection.address, cause))
+    })
     try {
       const next = await ask()
+      if (own !== turn) return
+      clearTimeout(timer)
       if (next !== undefined) authenticate(next)
     } catch (error) {
+      if (own !== turn) return
       connection.destroy(failure(connection.address, error instanceof OptionFailure ? error.reason : error))
     }
   }
@@ -109,13 +127,19 @@ export function rotateCredentials(
       return
     }
     const { username, password } = next
-    connection.execute(username === undefined ? ['AUTH', password] : ['AUTH', username, password]).then(
-      () => begin(next),
+    const command = username === undefined ? ['AUTH', password] : ['AUTH', username, password]
+    const timeout = Math.max(restMs, MIN_AUTH_MS)
+    const own = turn
+    connection.authenticate(command, timeout).then(
+      () => {
+        if (own === turn) begin(next)
+      },
       (error: Error) => connection.destroy(failure(connection.address, error)),
     )
   }
   void connection.closed.then(() => clearTimeout(timer))
   begin(current)
+  return begin
 }
 
 function failure(address: string, cause: unknown): ConnectionError {

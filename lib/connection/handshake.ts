@@ -34,7 +34,8 @@ export class RefusedStep {
 /** Refusals of HELLO that mean "not this version" rather than "not you": old servers, proxies, narrow ACLs. */
 const NO_HELLO = /^(NOPROTO|NOPERM|ERR unknown command|ERR unknown or unsupported|ERR Syntax error in HELLO)/i
 
-type Send = (command: readonly Argument[]) => Promise<Reply>
+/** Gives a command to the connection and the promise of its reply. */
+export type Send = (command: readonly Argument[]) => Promise<Reply>
 
 /**
  * Goes through the handshake; resolves with the version of the protocol that is spoken from then on.

@@ -24,6 +24,9 @@ export class Incoming {
   heardAt = performance.now()
   /** Pieces received. */
   heard = 0
+  /** Instant of the last piece that completed a reply. */
+  answeredAt = 0
+  #isAnswer = false
   readonly #pending: PendingQueue
   readonly #decoder = new Decoder()
   readonly #subscriptions = new Subscriptions()
@@ -47,10 +50,12 @@ export class Incoming {
     while (!this.#isStopped) {
       const first = this.#pending.first()
       const value = decoder.next(first?.asBytes)
-      if (value === undefined) return
+      if (value === undefined) break
       if (decoder.isPush) this.#takePush(value as Reply[], first)
       else this.#takeReply(value, first)
     }
+    if (this.#isAnswer) this.answeredAt = this.heardAt
+    this.#isAnswer = false
   }
 
   /** Nothing is taken any more, not even the rest of the piece that is being taken. */
@@ -123,6 +128,7 @@ export class Incoming {
       throw new ProtocolError('PROTOCOL_ERROR', 'a reply to a command that was not sent yet')
     }
     this.#pending.shift()
+    this.#isAnswer = true
   }
 }
 

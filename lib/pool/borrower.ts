@@ -1,9 +1,12 @@
 // A call of get() that has no lease yet. It is answered once, by whatever comes first: a lease, a failure, its
 // own signal, the end of the pool. What comes later finds `settled` and has only its own mess to clear up.
 
+import type { DialFailure } from './breaker.ts'
+import type { Dial } from './dialer.ts'
 import type { Member } from './idle-list.ts'
 import type { Lease } from './lease.ts'
 import type { PooledConnection } from './pooled-connection.ts'
+import type { Waiters } from './waiters.ts'
 
 export class Borrower<T extends PooledConnection> {
   /** The caller's, if any. */
@@ -12,17 +15,25 @@ export class Borrower<T extends PooledConnection> {
   readonly lease: Promise<Lease<T>>
   /** When get() was called, by the pool's clock. */
   readonly since: number
+  /** Where get() was called, if that is to be known. */
+  stack: string | undefined
   /** Ends the watch on its signal. */
   unwatch: (() => void) | undefined
   /** The idle connection that is being tested for it. */
   tested: Member<T> | undefined
-  /** Neighbours in the queue; see waiters.ts. */
+  /** The dial that is under way for it. */
+  dial: Dial<T> | undefined
+  /** What its dial failed with while a connection was being tested for it, which may yet pass. */
+  failure: DialFailure | undefined
+  /** The queue it is in, since when, and its neighbours; see waiters.ts. */
+  queue: Waiters<T> | undefined
+  queuedAt = 0
   ahead: Borrower<T> | undefined
   behind: Borrower<T> | undefined
   #resolve!: (lease: Lease<T>) => void
   #reject!: (error: unknown) => void
   #settled = false
-  /** Made only for those who come as far as user code. */
+  /** Made only for those for whom a connection is tested. */
   #interruption: AbortController | undefined
 
   constructor(signal: AbortSignal | undefined, since: number) {
@@ -38,7 +49,7 @@ export class Borrower<T extends PooledConnection> {
     return this.#settled
   }
 
-  /** Aborts when {@link interrupt} is called: for `dial` and `testOnBorrow`. */
+  /** Aborts when {@link interrupt} is called: for the borrow test. */
   get interruption(): AbortSignal {
     this.#interruption ??= new AbortController()
     return this.#interruption.signal
@@ -54,8 +65,8 @@ export class Borrower<T extends PooledConnection> {
     this.#reject(error)
   }
 
-  /** Fails it, and asks the user code that runs for it to stop. */
-  interrupt(error: Error, reason: unknown): void {
+  /** Fails it, and asks a test that runs for it to stop. */
+  interrupt(error: unknown, reason: unknown): void {
     this.fail(error)
     this.#interruption?.abort(reason)
   }

@@ -1,5 +1,6 @@
 // What undoes the state a borrower left on a connection. The commands are issued without waiting in between, so
-// that they leave in one write, and the last reply says that all earlier ones are in:
+// that they leave in one write, and the last reply says that all earlier ones are in. redigo's sequence, where that
+// is enough, for it needs nothing but the commands themselves:
 //
 //     MULTI open             DISCARD, which unwatches as well
 //     keys watched           UNWATCH
@@ -7,30 +8,66 @@
 //       to shard channels    SUNSUBSCRIBE, before the ECHO; older servers do not know it
 //     replies owed only      ECHO sentinel
 //
+// and the connection's own reset() for all of it, where there is also
+//
+//     MONITOR, another database, user, name, version of the protocol, tracking, READONLY, NO-TOUCH, ASKING
+//
 // The sentinel cannot be mistaken for a message: it is random, made once per process, and never leaves otherwise.
 
 import { randomBytes } from 'node:crypto'
-import { StateBit } from '../commands/index.ts'
+import { isUndoneByReset, StateBit } from '../commands/index.ts'
 import { ReplyError } from '../errors.ts'
+import type { Reply } from '../resp/index.ts'
 import type { PooledConnection } from './pooled-connection.ts'
 
 const SENTINEL = randomBytes(16).toString('hex')
 
 const SUBSCRIBED = StateBit.subscribe | StateBit.shard
-const UNDOABLE = StateBit.watch | StateBit.multi | SUBSCRIBED
+const SEQUENCE = StateBit.watch | StateBit.multi | SUBSCRIBED
 
-/** Whether there is state among these bits that {@link cleanUp} does not undo. */
-export function isPermanent(state: number): boolean {
-  return (state & ~UNDOABLE) !== 0
+/** Kinds of push that a connection has because of what was done to it, and the state that brings them. */
+const LEFTOVERS = new Map<string, number>([
+  ['message', StateBit.subscribe],
+  ['pmessage', StateBit.subscribe],
+  ['smessage', StateBit.shard],
+  ['sunsubscribe', StateBit.shard],
+  ['monitor', StateBit.monitor],
+  ['invalidate', StateBit.tracking],
+  ['tracking-redir-broken', StateBit.tracking],
+])
+
+/** How a state is undone. */
+export type Remedy = 'sequence' | 'reset' | 'none'
+
+/**
+ * How to undo the state.
+ *
+ * @param state bits of `StateBit`
+ * @param isAltered whether there is more, that is not among the bits
+ * @param canReset whether the connection has a reset() that leads back to where the lease began
+ */
+export function remedyFor(state: number, isAltered: boolean, canReset: boolean): Remedy {
+  if ((state & ~SEQUENCE) === 0 && !isAltered) return 'sequence'
+  return canReset && isUndoneByReset(state) ? 'reset' : 'none'
+}
+
+/** Whether a push that comes during the clean-up is the borrower's, who is gone. */
+export function isLeftover(push: readonly Reply[], state: number): boolean {
+  return ((LEFTOVERS.get(String(push[0])) ?? 0) & state) !== 0
 }
 
 /**
  * Undoes the state and waits for the replies that are owed.
  *
- * @param state bits of `StateBit`; of what is permanent nothing is undone
+ * @param state bits of `StateBit`
+ * @param remedy with `'none'` no more is undone than with `'sequence'`
  * @returns whether that worked; rejects when it did not, or the connection died
  */
-export async function cleanUp(connection: PooledConnection, state: number): Promise<boolean> {
+export async function cleanUp(connection: PooledConnection, state: number, remedy: Remedy): Promise<boolean> {
+  if (remedy === 'reset') {
+    await connection.reset?.()
+    return true
+  }
   const steps: Promise<boolean>[] = []
   const send = (name: string): void => {
     steps.push(connection.call(name).then(() => true))

@@ -12,7 +12,7 @@ import { isBlocking, StateBit, stateAfter } from '../commands/index.ts'
 import type { Connection, ExecuteOptions } from '../connection/index.ts'
 import { PoolError, ReplyError } from '../errors.ts'
 import type { Argument, Reply } from '../resp/index.ts'
-import { cleanUp, isPermanent } from './clean-up.ts'
+import { cleanUp, isLeftover, type Remedy, remedyFor } from './clean-up.ts'
 import type { Member } from './idle-list.ts'
 import type { PooledConnection } from './pooled-connection.ts'
 
@@ -32,6 +32,8 @@ export class Lease<T extends PooledConnection = Connection> {
   readonly #takeBack: TakeBack<T>
   /** The connection's own; the borrower's goes when the lease does. */
   readonly #onPush: PooledConnection['onPush']
+  /** Whether the connection's reset() leads back to where the lease began. */
+  readonly #canReset: boolean
   #phase: 'lent' | 'cleaning' | 'returned' = 'lent'
   /** Bits of `StateBit`: what the borrower did to the connection and did not undo. */
   #state = 0
@@ -46,12 +48,14 @@ export class Lease<T extends PooledConnection = Connection> {
     this.#member = member
     this.#resetTimeoutMs = resetTimeoutMs
     this.#takeBack = takeBack
-    this.#onPush = member.connection.onPush
+    const { connection } = member
+    this.#onPush = connection.onPush
+    this.#canReset = connection.reset !== undefined && connection.isAltered !== true
   }
 
   /**
    * The connection itself, for what a lease has no method for. Do not keep it beyond the lease, and send no command
-   * through it that changes the connection's state: only what passes through the lease is undone.
+   * through it that changes the connection's state: only what passes through the lease is sure to be undone.
    *
    * @throws {PoolError} `LEASE_RETURNED`
    */
@@ -79,18 +83,18 @@ export class Lease<T extends PooledConnection = Connection> {
   execute(command: readonly Argument[], options?: ExecuteOptions): Promise<Reply> {
     if (this.#phase !== 'lent') return Promise.reject(leaseReturned())
     const before = this.#state
+    const reply = this.#member.connection.execute(command, options) // throws what is none: nothing was sent then
     // Before the command is written, and whatever comes of it: a refused MULTI counts as one.
     this.#state = stateAfter(before, command)
-    const reply = this.#member.connection.execute(command, options)
     const undone = before & ~this.#state
     const isHeld = isBlocking(command)
     return undone === 0 && !isHeld ? reply : this.#follow(reply, undone, isHeld)
   }
 
   /**
-   * Gives the connection back to the pool. Open transactions, watched keys and subscriptions are undone; replies
-   * that were not waited for are. If that fails or takes longer than `resetTimeout`, if a blocking command is still
-   * running, or if the borrower changed what is not undone (SELECT, AUTH, MONITOR, …), the connection is destroyed.
+   * Gives the connection back to the pool, as it was: what the borrower did to it is undone, replies that were not
+   * waited for are let in. If that fails or takes longer than `resetTimeout`, if a blocking command is still running,
+   * or if the borrower did what cannot be undone (CLIENT NO-EVICT, …), the connection is destroyed.
    *
    * With nothing to undo the connection is back, and with the next borrower, when this returns.
    *
@@ -131,33 +135,37 @@ export class Lease<T extends PooledConnection = Connection> {
   }
 
   #giveBack(): Promise<void> {
-    const { connection } = this.#member
     if (this.#phase !== 'lent') return Promise.resolve()
     this.#phase = 'cleaning'
-    if (connection.onPush !== this.#onPush) connection.onPush = this.#onPush
-    const as = this.#verdict()
+    const remedy = this.#remedy()
+    const as = this.#verdict(remedy)
     if (as !== undefined) {
       this.#end(as)
       return Promise.resolve()
     }
     return new Promise((resolve) => {
       this.#cleaned = resolve
-      this.#clean()
+      this.#clean(remedy)
     })
   }
 
+  #remedy(): Remedy {
+    const isAltered = this.#canReset && this.#member.connection.isAltered === true
+    return remedyFor(this.#state, isAltered, this.#canReset)
+  }
+
   /** How the connection comes back if that is known without asking it. */
-  #verdict(): ReturnedAs | undefined {
+  #verdict(remedy: Remedy): ReturnedAs | undefined {
     const { connection } = this.#member
     if (connection.error !== undefined) return 'broken'
     const isOwed = connection.pendingCount > 0
     if (this.#held > 0 && isOwed) return 'dirty'
     // without replies, waiting for those that are owed is in vain
-    if (isPermanent(this.#state) && (!isOwed || this.#state & StateBit.reply)) return 'dirty'
-    return this.#state === 0 && !isOwed ? 'clean' : undefined
+    if (remedy === 'none' && (!isOwed || this.#state & StateBit.reply)) return 'dirty'
+    return remedy === 'sequence' && this.#state === 0 && !isOwed ? 'clean' : undefined
   }
 
-  #clean(): void {
+  #clean(remedy: Remedy): void {
     const { connection } = this.#member
     const boundMs = this.#resetTimeoutMs
     if (boundMs > 0) {
@@ -168,10 +176,12 @@ export class Lease<T extends PooledConnection = Connection> {
       }, boundMs)
     }
     const state = this.#state
-    cleanUp(connection, state).then(
+    const onPush = this.#onPush
+    connection.onPush = onPush && ((push) => isLeftover(push, state) || onPush(push))
+    cleanUp(connection, state, remedy).then(
       (isUndone) => {
         // a late reply may have told that there is more
-        const isClean = isUndone && this.#state === state && !isPermanent(state)
+        const isClean = isUndone && this.#state === state && remedy !== 'none'
         const isIdle = connection.error === undefined && connection.pendingCount === 0
         this.#end(isClean && isIdle ? 'clean' : 'dirty')
       },
@@ -183,7 +193,9 @@ export class Lease<T extends PooledConnection = Connection> {
   #end(as: ReturnedAs, reason?: Error): void {
     if (this.#phase === 'returned') return
     this.#phase = 'returned'
+    const { connection } = this.#member
     clearTimeout(this.#timer)
+    if (connection.onPush !== this.#onPush) connection.onPush = this.#onPush
     const why = reason ?? (as === 'dirty' ? leaseReturned(' before its commands were answered') : undefined)
     this.#takeBack(this.#member, as, why)
     this.#cleaned?.()

@@ -16,6 +16,17 @@ export interface PooledConnection {
   execute(command: readonly Argument[], options?: ExecuteOptions): Promise<Reply>
   /** Sends a command and gives its reply. */
   call(name: string, ...args: Argument[]): Promise<Reply>
+  /**
+   * Makes the connection what it was when it had just been connected, whatever commands have done to it, and rejects
+   * if it cannot. Without it, what a borrower alters costs the connection.
+   */
+  reset?(): Promise<void>
+  /**
+   * Whether commands since it was connected, or since {@link reset}, have left behind more than transactions, watched
+   * keys and subscriptions. One that is altered when it is lent, as by its dialer, is not reset: that would undo more
+   * than the borrower did.
+   */
+  readonly isAltered?: boolean
   /** Finishes what is pending, then ends the connection. Never rejects. */
   close(): Promise<void>
   /** Ends the connection at once: from then on `error` is set, and whatever is pending rejects. */

@@ -4,18 +4,19 @@
 //   chunk ──► #buffer  [ already decoded | #at ▼  rest of the chunk  #end ]
 //                                          │ element by element
 //             #frames  [ outermost open aggregate, …, innermost ] ──► a whole reply
-//             #body    a bulk string that did not fit the chunk, being filled
+//             #body    a bulk string that did not fit the chunk, being filled; #openLine likewise a simple
+//                      string or an error
 //
 // Invariants: an element is either consumed whole or not at all (`#at` stays on its first byte), except a
-// bulk string, whose bytes move to `#body` as they come, and no byte is looked at twice in search of a line's
-// end; so the work is linear in the bytes that arrive, however they are cut, but for the copying of a line that
-// has not ended. Every length is checked against its limit before anything is allocated, and no memory is touched
+// string, whose bytes move to `#body` or `#openLine` as they come; so the work is linear in the bytes that arrive,
+// however they are cut, but for the line of a number or a length, which is short. Every length is checked against its limit before anything is allocated, and no memory is touched
 // before bytes for it have arrived. After it threw, the decoder is spent and throws the same error again.
 
 import { ProtocolError, ReplyError } from '../errors.ts'
 import { Body } from './body.ts'
 import { ByteReader } from './bytes.ts'
 import { Frame, type FrameKind, STREAMED } from './frame.ts'
+import { badLineEnd, Line } from './line.ts'
 import { parseBigNumber, parseDouble, parseInteger } from './numbers.ts'
 import { beyondLimit, malformed, tooLarge, unexpected } from './protocol-error.ts'
 import { TextReader, textOf } from './text.ts'
@@ -34,6 +35,7 @@ const EXACT_DIGITS = 15
 const MAX_SHORT_HEADER = 8
 
 const EMPTY: Buffer = Buffer.alloc(0)
+const NONE: readonly Map<Reply, Reply>[] = Object.freeze([])
 
 type BulkKind = typeof Byte.bulk | typeof Byte.bulkError | typeof Byte.verbatim | typeof Byte.chunk
 
@@ -54,12 +56,14 @@ export class Decoder {
   readonly #bytes = new ByteReader()
   #body: Body | undefined
   #bodyKind: BulkKind = Byte.bulk
-  /** Whether what comes next is a part of a string: of `#body`, or of a streamed one. */
+  #openLine: Line | undefined
+  #isError = false
+  /** Whether what comes next is a part of a string: of `#body`, of `#openLine`, or of a streamed one. */
   #isInString = false
   /** Whether bulk strings are wanted as bytes, in what is being decoded. */
   #asBytes = false
   #isPush = false
-  #attributes: Map<Reply, Reply>[] = []
+  #attributes: readonly Map<Reply, Reply>[] = NONE
   /** Whether the attributes belong to a value that was returned, not to the one to come. */
   #hasReturned = false
   #error: Error | undefined
@@ -80,7 +84,7 @@ export class Decoder {
 
   /** Bytes held that are not part of a complete reply yet. */
   get heldBytes(): number {
-    return this.#end - this.#at + (this.#body?.filled ?? 0)
+    return this.#end - this.#at + (this.#body?.filled ?? this.#openLine?.length ?? 0)
   }
 
   /**
@@ -117,7 +121,7 @@ export class Decoder {
     } catch (error) {
       this.#error = error instanceof ProtocolError ? error : tooLarge(error as Error)
       this.#frames = []
-      this.#body = undefined
+      this.#body = this.#openLine = undefined
       this.#buffer = EMPTY
       this.#at = this.#end = this.#searched = this.#depth = 0
       throw this.#error
@@ -125,10 +129,10 @@ export class Decoder {
   }
 
   #next(asBytes: boolean): Reply | undefined {
-    if (this.#depth === 0 && this.#body === undefined) {
+    if (this.#depth === 0 && !this.#isInString) {
       this.#asBytes = asBytes
       this.#isPush = false
-      if (this.#hasReturned && this.#attributes.length > 0) this.#attributes = []
+      if (this.#hasReturned) this.#attributes = NONE
       this.#hasReturned = false
     }
     for (;;) {
@@ -169,12 +173,17 @@ export class Decoder {
       const { kind } = frame
       whole = this.#close(frame)
       if (kind === Byte.attribute) {
-        this.#attributes.push(whole as Map<Reply, Reply>)
-        this.#checkCount(this.#attributes.length, 'attributes')
+        this.#addAttributes(whole as Map<Reply, Reply>)
         return OPENED
       }
     }
     return whole
+  }
+
+  #addAttributes(attributes: Map<Reply, Reply>): void {
+    if (this.#attributes === NONE) this.#attributes = []
+    const count = (this.#attributes as Map<Reply, Reply>[]).push(attributes)
+    this.#checkCount(count, 'attributes')
   }
 
   #checkCount(count: number, what: 'elements' | 'attributes'): void {
@@ -252,10 +261,8 @@ export class Decoder {
         this.#isPush = true
         this.#asBytes = false
         return this.#aggregate(type)
-      case Byte.error: {
-        const text = this.#line()
-        return text === INCOMPLETE ? INCOMPLETE : new ReplyError(text)
-      }
+      case Byte.error:
+        return this.#anyLine(true)
       case Byte.null: {
         const text = this.#line()
         if (text === INCOMPLETE) return INCOMPLETE
@@ -288,15 +295,16 @@ export class Decoder {
     }
   }
 
-  /** Whether the line that the rest of the former chunks began is still without its end, and may go on. */
+  /** Whether the line that the rest of the former chunks began has still no end, right or wrong, and may go on. */
   #lacksLine(): boolean {
     const from = this.#at + this.#searched
     this.#searched = 0
-    return this.#end - this.#at <= this.#limits.maxLineBytes && this.#buffer.indexOf(Byte.lf, from) < 0
+    const cr = this.#buffer.indexOf(Byte.cr, from - 1)
+    const isOver = this.#buffer.indexOf(Byte.lf, from) >= 0 || (cr >= 0 && cr + 1 < this.#end)
+    return !isOver && this.#end - this.#at <= this.#limits.maxLineBytes
   }
 
-  /** simple = `+` text CRLF */
-  #simple(): string | typeof INCOMPLETE {
+  #simple(): Reply | typeof INCOMPLETE {
     const buffer = this.#buffer
     const at = this.#at
     // `+OK` answers most writes: no string is made for it
@@ -310,7 +318,26 @@ export class Decoder {
       this.#at = at + 5
       return 'OK'
     }
-    return this.#line()
+    return this.#anyLine(false)
+  }
+
+  /** simple = `+` text CRLF; error = `-` text CRLF. As long as any string. */
+  #anyLine(isError: boolean): Reply | typeof INCOMPLETE {
+    const text = this.#line('maxBulkBytes')
+    if (text !== INCOMPLETE) return isError ? new ReplyError(text) : text
+    this.#at += 1
+    this.#isError = isError
+    this.#openLine = new Line(this.#limits.maxBulkBytes)
+    this.#isInString = true
+    return this.#continueLine(this.#openLine)
+  }
+
+  #continueLine(line: Line): Reply | typeof INCOMPLETE {
+    this.#at += line.take(this.#buffer, this.#at, this.#end)
+    if (!line.isWhole) return INCOMPLETE
+    this.#openLine = undefined
+    this.#isInString = false
+    return this.#isError ? new ReplyError(line.text) : line.text
   }
 
   /** integer = `:` [`+`|`-`] digits CRLF */
@@ -395,6 +422,7 @@ export class Decoder {
   /** streamed string = `$?` CRLF, then chunks `;` length CRLF bytes CRLF, then `;0` CRLF; nothing comes between */
   #stringPart(): Reply | typeof INCOMPLETE | typeof OPENED {
     if (this.#body !== undefined) return this.#continueBody(this.#body)
+    if (this.#openLine !== undefined) return this.#continueLine(this.#openLine)
     if (this.#at === this.#end || (this.#searched > 0 && this.#lacksLine())) return INCOMPLETE
     const type = this.#buffer[this.#at] as number
     if (type !== Byte.chunk) throw unexpected(type, 'inside a streamed string')
@@ -473,24 +501,21 @@ export class Decoder {
   }
 
   /** line = type-byte text CRLF; neither CR nor LF can be part of the text */
-  #line(): string | typeof INCOMPLETE {
+  #line(limitName: 'maxLineBytes' | 'maxBulkBytes' = 'maxLineBytes'): string | typeof INCOMPLETE {
     const buffer = this.#buffer
     const end = this.#end
     const from = this.#at + 1
-    const { maxLineBytes } = this.#limits
-    const bound = Math.min(end, from + maxLineBytes + 1)
+    const limit = this.#limits[limitName]
+    const bound = Math.min(end, from + limit + 1)
     let at = from
     while (at < bound) {
       const byte = buffer[at] as number
       if (byte === Byte.cr || byte === Byte.lf) break
       at += 1
     }
-    if (at - from > maxLineBytes) {
-      throw beyondLimit(`a line of more than ${maxLineBytes} bytes`, 'maxLineBytes', maxLineBytes)
-    }
-    if (at < end && (buffer[at] === Byte.lf || (at + 1 < end && buffer[at + 1] !== Byte.lf))) {
-      throw malformed('a line that does not end with CRLF')
-    }
+    if (at - from > limit) throw beyondLimit(`a line of more than ${limit} bytes`, limitName, limit)
+    if (at < end && (buffer[at] === Byte.lf || (at + 1 < end && buffer[at + 1] !== Byte.lf)))
+      throw badLineEnd()
     if (at + 1 >= end) return INCOMPLETE
     this.#at = at + 2
     return buffer.toString('utf8', from, at)

@@ -16,6 +16,12 @@ const LOOP_CHARS = 32
 /** Longest header: type byte, 20 digits, CRLF. */
 const HEADER_BYTES = 23
 
+/** How many bytes there are, whatever a subclass of the caller's says. */
+const byteLengthOf = Object.getOwnPropertyDescriptor(
+  Object.getPrototypeOf(Uint8Array.prototype),
+  'byteLength',
+)?.get as () => number
+
 const spareSlabs: Buffer[] = []
 
 export class Encoder {
@@ -100,7 +106,11 @@ export class Encoder {
       return
     }
     const [first] = this.#full.splice(this.#markedFull)
-    if (first !== undefined && first.byteOffset < this.#markedAt) {
+    if (
+      first !== undefined &&
+      first.buffer === this.#markedSlab?.buffer &&
+      first.byteOffset < this.#markedAt
+    ) {
       this.#full.push(first.subarray(0, this.#markedAt - first.byteOffset))
     }
     this.#fullBytes = this.#full.reduce((sum, part) => sum + part.length, 0)
@@ -153,10 +163,11 @@ export class Encoder {
   }
 
   #bytes(bytes: Uint8Array): void {
-    this.#header(Byte.bulk, bytes.length)
-    const slab = this.#room(bytes.length + 2)
+    const length = byteLengthOf.call(bytes)
+    this.#header(Byte.bulk, length)
+    const slab = this.#room(length + 2)
     slab.set(bytes, this.#at)
-    const end = this.#at + bytes.length
+    const end = this.#at + length
     slab[end] = Byte.cr
     slab[end + 1] = Byte.lf
     this.#at = end + 2

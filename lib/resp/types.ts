@@ -57,13 +57,13 @@ export type Reply =
 
 /** Bounds of what a decoder accepts. Beyond one of them it throws `PROTOCOL_LIMIT`. */
 export interface DecoderLimits {
-  /** Bytes of one bulk string. @default 536870912, the servers' own `proto-max-bulk-len` */
+  /** Bytes of one string or error of any kind. @default 536870912, the servers' own `proto-max-bulk-len` */
   readonly maxBulkBytes: number
   /** Elements of one aggregate. @default 134217728: room for KEYS on a very large database */
   readonly maxItems: number
   /** Aggregates open at once. @default 128: replies of real servers nest less than 10 deep */
   readonly maxDepth: number
-  /** Bytes of a simple string, an error or a number. @default 65536, the servers' own inline limit */
+  /** Bytes of a number or a length. @default 65536, the servers' own inline limit */
   readonly maxLineBytes: number
 }
 

@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { connectionEffect, isStateful, StateBit, stateAfter } from '../../lib/commands/index.ts'
+import {
+  connectionEffect,
+  isStateful,
+  isUndoneByReset,
+  StateBit,
+  stateAfter,
+} from '../../lib/commands/index.ts'
 import type { Argument } from '../../lib/resp/index.ts'
 
 const words = (line: string) => (line === '' ? [] : line.split(' '))
@@ -118,6 +124,14 @@ test('no two states share a bit, and the table of bits is frozen', () => {
   assert.ok(bits.every((bit) => bit > 0 && (bit & (bit - 1)) === 0))
   assert.ok(Object.isFrozen(StateBit))
   assert.ok(Object.isFrozen(connectionEffect(['WATCH', 'k'])))
+})
+
+test('RESET and the handshake undo what RESET clears, and what the handshake sets', () => {
+  const left = S.reply | S.evict | S.capability | S.importing | S.hijacked | S.closing
+  for (const [name, bit] of Object.entries(S)) assert.equal(isUndoneByReset(bit), (bit & left) === 0, name)
+  assert.equal(isUndoneByReset(0), true)
+  assert.equal(isUndoneByReset((resetSets | resetClears) & ~S.reply), true)
+  assert.equal(isUndoneByReset(S.select | S.evict), false)
 })
 
 test('a transaction that ends leaves no watch and no transaction', () => {

@@ -253,6 +253,48 @@ test('a peer that says anything is not taken for dead', async (t) => {
   assert.equal(connection.error, undefined)
 })
 
+for (const [what, evil] of [
+  ['trickles bytes and completes no reply', '$1000000\r\n'],
+  ['gave a wrong length, which swallows all other replies,', '$536870912\r\nv\r\n'],
+] as const) {
+  test(`a peer that ${what} is taken for dead after twice the commandTimeout`, async (t) => {
+    const { connection } = await connected(
+      t,
+      (command, peer) => {
+        if (command[0] !== 'EVIL') return greet(command) ?? '+v\r\n'
+        const dripping = setInterval(() => peer.send('x'), 5)
+        peer.socket.once('close', () => clearInterval(dripping))
+        return evil
+      },
+      { commandTimeout: 50 },
+    )
+    await rejection(connection.call('EVIL'), TimeoutError)
+    const error = await rejection(connection.call('GET', 'k'), TimeoutError)
+    assert.equal(error.mayHaveExecuted, true)
+    assert.ok(connection.error instanceof ConnectionError)
+    assert.match(connection.error.message, /completed no reply for 100 ms/)
+  })
+}
+
+test('a reply that is larger than its deadline does not end the connection while its bytes come', async (t) => {
+  const { connection } = await connected(
+    t,
+    (command, peer) => {
+      if (command[0] === 'LARGE') return '$10\r\n01234'
+      if (command[0] !== 'ECHO') return echo(command, peer)
+      setTimeout(() => peer.send('56789\r\n$6\r\nbehind\r\n'), 30)
+      return undefined
+    },
+    { commandTimeout: 40 },
+  )
+  const large = rejection(connection.call('LARGE'), TimeoutError)
+  await sleep(30)
+  const behind = connection.call('ECHO', 'behind')
+  await large
+  assert.equal(await behind, 'behind')
+  assert.equal(connection.error, undefined)
+})
+
 test('without a commandTimeout no command has a deadline but its own, and silence is no fault', async (t) => {
   const { server, connection } = await connected(t, echo, { commandTimeout: 0 })
   const endless = connection.call('NEVER')
@@ -760,7 +802,10 @@ test('silence is the time for which a reply has been owed and nothing came', asy
 
 test('a connection that is destroyed before it was ready never is', async () => {
   const connection = new Connection(new Socket(), 'nowhere', resolveConnectionOptions())
-  const ready = connection.ready(async () => 3)
+  const ready = connection.ready(
+    async () => 3,
+    async () => undefined,
+  )
   connection.destroy()
   assert.equal((await rejection(ready, ConnectionError)).code, 'CONNECTION_CLOSED')
 })

@@ -66,6 +66,26 @@ test('a transaction is not interrupted by AUTH', async (t) => {
   assert.ok(names.lastIndexOf('AUTH') > names.lastIndexOf('EXEC'))
 })
 
+test('AUTH waits behind a command that blocks for longer than commandTimeout, and harms neither', async (t) => {
+  const server = await scriptedServer(t, (command, peer) => {
+    if (command[0] === 'BLPOP') return undefined
+    if (command[0] !== 'AUTH') return greet(command)
+    setTimeout(() => peer.send('$6\r\npopped\r\n+OK\r\n'), 120)
+    return undefined
+  })
+  let asked = 0
+  const credentials = () => {
+    asked += 1
+    return { password: 'secret', expiresIn: asked === 1 ? 20 : 60_000 }
+  }
+  const connection = await connect({ ...server.options, credentials, commandTimeout: 30 })
+  t.after(() => connection.destroy())
+  assert.equal(await connection.call('BLPOP', 'k', 0), 'popped')
+  assert.equal(await connection.call('PING'), 'PONG')
+  assert.equal(connection.error, undefined)
+  assert.equal(asked, 2)
+})
+
 test('a connection whose new credentials are refused is destroyed, and the error keeps the secret', async (t) => {
   const { connection } = await expiring(
     t,
@@ -90,6 +110,18 @@ test('a connection is destroyed when its credentials cannot be had again', async
   assert.ok(connection.error instanceof ConnectionError)
   assert.ok(!connection.error.message.includes('hush'))
   assert.match(String(connection.error.cause), /vault is sealed/)
+})
+
+test('a connection is destroyed when its credentials expire while it still waits for new ones', async (t) => {
+  let asked = 0
+  const { connection } = await expiring(t, () => {
+    asked += 1
+    return asked === 1 ? { password: 'secret', expiresIn: 30 } : new Promise<never>(() => undefined)
+  })
+  await connection.closed
+  assert.equal(asked, 2)
+  assert.ok(connection.error instanceof ConnectionError && connection.error.code === 'CONNECTION_LOST')
+  assert.match(String(connection.error.cause), /expired before there were new ones/)
 })
 
 test('credentials of a wrong shape are refused by name', async () => {

@@ -34,7 +34,7 @@ for (const protocol of protocols) {
   test(`RESP${protocol}: an ACL user is who was asked for, with any characters in name and password`, async (t) => {
     const { port } = await startServer(t)
     const password = 'p@ss w\u00f6rd/#?:%"\'\u{1f511}'
-    await request({ port }, 'ACL', 'SETUSER', 'app:1@home', 'on', `>${password}`, '~*', '&*', '+@all')
+    await request({ port }, 'ACL', 'SETUSER', 'app:1@home', 'on', `>${password}`, '~*', '+@all')
     const byOptions = await open(t, { port, protocol, username: 'app:1@home', password })
     const user = `${encodeURIComponent('app:1@home')}:${encodeURIComponent(password)}`
     const byUrl = await connect(`redis://${user}@127.0.0.1:${port}?protocol=${protocol}`)
@@ -101,7 +101,9 @@ for (const protocol of protocols) {
 
 test('a server that is full says so, though it closes at once', async (t) => {
   const { port } = await startServer(t, { args: ['--maxclients', '1'] })
-  await open(t, { port })
+  // the launcher's own connection may not be gone yet
+  const first = await eventually('the only place', () => connect({ port }).catch(() => undefined))
+  t.after(() => first?.destroy())
   for (let attempt = 0; attempt < 20; attempt += 1) {
     const error = await refusal(connect({ port, username: 'me', password: 'hunter2', database: 1 }))
     // its answer may be gone when it resets the connection, and is the first thing that is told where it is not

@@ -238,3 +238,35 @@ test('TLS serves like a port', { skip: missingOpenssl() }, async (t) => {
   assert.ok(Buffer.isBuffer(back) && back.equals(value))
   await connection.close()
 })
+
+test('a status or error reply of a script may be as long as any other string', async (t) => {
+  const { port } = await startServer(t)
+  const connection = await open(t, { port })
+  for (const size of [65_536, 70_000, 1_000_000]) {
+    const status = await connection.call('EVAL', `return redis.status_reply(string.rep('x', ${size}))`, 0)
+    assert.equal(String(status).length, size)
+    const fails = connection.call('EVAL', `return redis.error_reply(string.rep('x', ${size}))`, 0)
+    await assert.rejects(
+      fails,
+      (error: unknown) => error instanceof ReplyError && error.message.length >= size,
+    )
+  }
+})
+
+for (const protocol of [2, 3] as const) {
+  test(`RESP${protocol}: MONITOR tells commands with large arguments`, async (t) => {
+    const { port } = await startServer(t)
+    const lengths: number[] = []
+    const onPush = ([, line]: readonly Reply[]) => {
+      lengths.push(String(line).length)
+    }
+    const monitor = await open(t, { port, protocol, onPush })
+    await monitor.call('MONITOR')
+    const other = await open(t, { port })
+    await other.call('SET', 'text', 'v'.repeat(1_000_000))
+    await other.call('SET', 'bytes', Buffer.alloc(1_000_000, 0xff)) // each byte is shown as four characters
+    await eventually('both lines', () => lengths.some((it) => it > 4_000_000))
+    assert.ok(lengths.some((it) => it > 1_000_000 && it < 1_100_000))
+    assert.equal(monitor.error, undefined)
+  })
+}

@@ -90,7 +90,7 @@ for (const [commands, sent] of cleaned) {
 }
 
 for (const command of ['select 1', 'MONITOR', 'AUTH secret', 'CLIENT SETNAME me', 'HELLO 3', 'READONLY']) {
-  test(`a lease that sent ${command} costs the connection, and nothing is sent for it`, async () => {
+  test(`a lease that sent ${command} costs a connection without reset(), and nothing is sent for it`, async () => {
     const { sent, isKept } = await trace([command])
     assert.equal(isKept, false)
     assert.deepEqual(sent, [command.split(' ')[0]])

@@ -292,3 +292,31 @@ test('commands that are refused, wherever in a slab and whichever argument, leav
     { numRuns: 200 },
   )
 })
+
+test('a refused command leaves nothing behind at the end of a slab that was given away', () => {
+  for (let left = 0; left < 40; left += 1) {
+    const encoder = new Encoder()
+    const first = ['x'.repeat(60_000)]
+    encoder.append(first)
+    const rest = 65_536 - encodeCommands([first]).length - left - '*1\r\n$1234\r\n\r\n'.length
+    encoder.append(['y'.repeat(rest)])
+    encoder.take()
+    assert.throws(() => encoder.append(['SET', 'z'.repeat(70_000), null as never]), TypeError)
+    encoder.append(['PING'])
+    assert.equal(Buffer.concat(encoder.take()).toString(), '*1\r\n$4\r\nPING\r\n', `${left} bytes left`)
+  }
+})
+
+test('bytes are as many as there are, whatever their own length says', () => {
+  class Odd extends Uint8Array {
+    #asked = 0
+    override get length() {
+      this.#asked += 1
+      return this.#asked
+    }
+  }
+  assert.equal(
+    encodeCommands([['SET', new Odd([104, 105, 33])]]).toString(),
+    '*2\r\n$3\r\nSET\r\n$3\r\nhi!\r\n',
+  )
+})

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { ReplyError } from '../../lib/errors.ts'
 import { Decoder, type DecoderLimits, defaultLimits } from '../../lib/resp/index.ts'
 import { cutInto, decodeValues, everyCut } from '../support/decode.ts'
 import {
@@ -32,7 +33,9 @@ test('what is just within a limit is read', () => {
     streamedMap(pair(1), pair(2), pair(3)),
     array(array(array(array()))),
     array(array(array(array(one)))),
-    simple('x'.repeat(20)),
+    simple('0123456789'),
+    Buffer.from('-ERR 456789\r\n'),
+    integer(10 ** 15),
   ]) {
     for (const pieces of everyCut(wire)) {
       assert.equal(decodeValues(pieces, { limits: small }).length, 1, wire.toString())
@@ -62,10 +65,14 @@ const beyond: readonly [what: string, wire: Buffer, message: RegExp][] = [
   ['nesting', array(array(array(array(array(one))))), /nested 5 deep, the limit maxDepth is 4$/],
   ['nesting of maps', map([one, map([one, map([one, map([one, map(pair(1))])])])]), /nested 5 deep/],
   ['a streamed string as one more level', array(array(array(array(streamedString('a'))))), /nested 5 deep/],
-  ['a line', simple('x'.repeat(21)), /more than 20 bytes, the limit maxLineBytes is 20$/],
-  ['a line that does not end', Buffer.from(`+${'x'.repeat(21)}`), /more than 20 bytes/],
-  ['an error', Buffer.from(`-${'x'.repeat(21)}\r\n`), /more than 20 bytes/],
-  ['an endless number', Buffer.from(`:${'1'.repeat(21)}`), /more than 20 bytes/],
+  ['a simple string', simple('x'.repeat(11)), /more than 10 bytes, the limit maxBulkBytes is 10$/],
+  ['a simple string that does not end', Buffer.from(`+${'x'.repeat(11)}`), /more than 10 bytes/],
+  ['an error', Buffer.from(`-${'x'.repeat(11)}\r\n`), /more than 10 bytes/],
+  [
+    'an endless number',
+    Buffer.from(`:${'1'.repeat(21)}`),
+    /more than 20 bytes, the limit maxLineBytes is 20$/,
+  ],
   ['an endless length', Buffer.from(`$${'1'.repeat(21)}`), /more than 20 bytes/],
 ]
 
@@ -162,4 +169,21 @@ test('the limits by default are those of the documentation', () => {
     maxLineBytes: 65_536,
   })
   assert.ok(Object.isFrozen(defaultLimits))
+})
+
+test('lines of strings are as long as any string, and cost their bytes once however they are cut', () => {
+  const text = 'é'.repeat(2 * 1024 * 1024)
+  for (const [type, piece] of [
+    ['+', 65_536],
+    ['-', 65_536],
+    ['+', 1000],
+  ] as const) {
+    const wire = Buffer.from(`${type}${text}\r\n:1\r\n`)
+    const before = process.cpuUsage().user
+    const [value, behind] = decodeValues(cutInto(wire, piece))
+    assert.equal(value instanceof ReplyError ? value.message : value, text)
+    assert.equal(behind, 1)
+    // 4 MiB; copied again for each piece it would be gigabytes
+    assert.ok(process.cpuUsage().user - before < 2_000_000)
+  }
 })

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ProtocolError } from '../../lib/errors.ts'
 import { Decoder } from '../../lib/resp/index.ts'
-import { decode, everyCut } from '../support/decode.ts'
+import { decode, decodeValues, everyCut } from '../support/decode.ts'
 
 type Code = 'PROTOCOL_ERROR' | 'PROTOCOL_LIMIT'
 type Row = readonly [what: string, wire: string, message: RegExp, code?: Code]
@@ -136,4 +136,9 @@ test('a message shows little of what arrived', () => {
     () => decoder.next(),
     (error: unknown) => error instanceof ProtocolError && error.message.length < 100,
   )
+})
+
+test('a line broken by CR alone is a fault at once, wherever it is cut', () => {
+  const wire = Buffer.from('*2\r$3')
+  for (const pieces of everyCut(wire)) assert.throws(() => decodeValues(pieces), { code: 'PROTOCOL_ERROR' })
 })

@@ -3,8 +3,8 @@
 // there yet), not from its code: where both agree on any wire, a misreading would have to be made twice.
 //
 // What is decided when, since it shows in what comes of a wire that ends early: a type byte is judged when it is
-// there, a line when its CRLF is, a length when its line is, a bulk string when its last byte and CRLF are. A line
-// that is broken by CR alone is a fault when its LF is there; before that it may be one, or not there yet.
+// there, a line when its CRLF is or when it is broken, a length when its line is, a bulk string when its last byte and
+// CRLF are.
 
 import { ReplyError } from '../../lib/errors.ts'
 import { type DecoderLimits, defaultLimits, type Reply } from '../../lib/resp/index.ts'
@@ -13,8 +13,8 @@ import type { Decoded } from './decode.ts'
 /** What becomes of a wire: the values in it, and why there are no more. */
 export interface Reading {
   readonly decoded: readonly Decoded[]
-  /** All bytes are used up; the last reply is not all there; the peer is at fault, or may be. */
-  readonly end: 'whole' | 'incomplete' | 'PROTOCOL_ERROR' | 'PROTOCOL_LIMIT' | 'undecided'
+  /** All bytes are used up; the last reply is not all there; the peer is at fault. */
+  readonly end: 'whole' | 'incomplete' | 'PROTOCOL_ERROR' | 'PROTOCOL_LIMIT'
 }
 
 export function readByReference(
@@ -82,9 +82,9 @@ class Reader {
     const type = this.#take(1)
     switch (type) {
       case '+':
-        return utf8(this.#line())
+        return utf8(this.#line('maxBulkBytes'))
       case '-':
-        return new ReplyError(utf8(this.#line()))
+        return new ReplyError(utf8(this.#line('maxBulkBytes')))
       case ':':
         return this.#integer(this.#line())
       case ',':
@@ -181,13 +181,13 @@ class Reader {
   }
 
   /** line = text CRLF */
-  #line(): string {
+  #line(limit: 'maxLineBytes' | 'maxBulkBytes' = 'maxLineBytes'): string {
     const rest = this.#wire.slice(this.#at)
     const [text = ''] = /^[^\r\n]*/.exec(rest) ?? []
-    this.#bounded(text.length, 'maxLineBytes')
+    this.#bounded(text.length, limit)
     const end = rest.slice(text.length, text.length + 2)
     if (end === '' || end === '\r') throw new Stop('incomplete')
-    if (end !== '\r\n') throw new Stop(rest.includes('\n') ? 'PROTOCOL_ERROR' : 'undecided')
+    if (end !== '\r\n') throw new Stop('PROTOCOL_ERROR')
     this.#at += text.length + 2
     return text
   }
