@@ -240,11 +240,19 @@ export class Connection {
     this.#commandState = 0
   }
 
-  /** For credentials.ts: AUTH as whom the handshake would, which alters nothing. */
+  /**
+   * For credentials.ts: AUTH as whom the handshake would, which alters nothing. Its caller destroys the connection if it
+   * rejects; no reply behind is given out then.
+   *
+   * Some servers (Redis 7.2 to 8, Valkey 8) do not answer a refused AUTH at all while earlier replies are unsent: the
+   * replies behind it would all move up to the wrong commands. So a PING goes behind it, whose reply is not OK.
+   */
   authenticate(command: readonly Argument[], timeout: number): Promise<Reply> {
+    if (this.#state !== 'ready') return Promise.reject(this.#refusal())
     const state = this.#commandState
-    const reply = this.execute(command, { timeout })
+    const reply = this.#add(command, { timeout }, undefined, true)
     this.#commandState = state
+    this.#add(['PING', 'authenticated'], { timeout }, undefined).catch(() => undefined)
     return reply
   }
 
@@ -315,6 +323,7 @@ export class Connection {
     command: readonly Argument[],
     options: ExecuteOptions | undefined,
     signal: AbortSignal | undefined,
+    isDecisive = false,
   ): Promise<Reply> {
     const isPlain = isOrdinary(command)
     const timeout = checkTimeout(
@@ -325,13 +334,14 @@ export class Connection {
       pending = new PendingCommand(resolve, reject, options?.replies === 'buffer', timeout, this.#now())
     })
     if (!isPlain) pending.special = special(command)
+    if (isDecisive && pending.special !== undefined) pending.special.isDecisive = true
     if (options?.onAttributes !== undefined) {
       pending.special ??= new Special()
       pending.special.onAttributes = options.onAttributes
     }
     if (signal === undefined && !this.#isBlocked) this.#outbox.add(command)
     else this.#outbox.addRevocable([command], pending)
-    if (!isPlain) this.#note(command, pending.special?.effect)
+    if (!isPlain) this.#commandState = stateAfter(this.#commandState, command)
     this.#await(pending, signal)
     return promise
   }
@@ -369,12 +379,6 @@ export class Connection {
       `${this.#pending.length} commands are waiting at ${this.address}, ${this.#outbox.byteLength} bytes unsent; ` +
         `the limits are maxPending ${maxPending} and maxPendingBytes ${maxPendingBytes}`,
     )
-  }
-
-  /** Keeps account of what a command does to the connection. */
-  #note(command: readonly Argument[], effect: ConnectionEffect | undefined): void {
-    this.#commandState = stateAfter(this.#commandState, command)
-    if (effect !== undefined && (effect.sets & StateBit.monitor) !== 0) this.#incoming.isMonitoring = true
   }
 
   /** A command that blocks has its own timeout, and then some. */

@@ -18,8 +18,6 @@ export class Incoming {
   /** Version of RESP that is spoken. */
   protocol: 2 | 3 = 2
   onPush: ((push: readonly Reply[]) => void) | undefined
-  /** Whether MONITOR was given: its lines look like replies. */
-  isMonitoring = false
   /** Instant of `performance.now()` of the last piece. */
   heardAt = performance.now()
   /** Pieces received. */
@@ -30,6 +28,8 @@ export class Incoming {
   readonly #pending: PendingQueue
   readonly #decoder = new Decoder()
   readonly #subscriptions = new Subscriptions()
+  /** Whether MONITOR was answered: its lines, which look like replies, come after. */
+  #isMonitoring = false
   #isStopped = false
 
   constructor(pending: PendingQueue, onPush: ((push: readonly Reply[]) => void) | undefined) {
@@ -68,7 +68,7 @@ export class Incoming {
       this.#takePush(value, first)
       return
     }
-    if (this.isMonitoring && typeof value === 'string' && MONITOR_LINE.test(value)) {
+    if (this.#isMonitoring && typeof value === 'string' && MONITOR_LINE.test(value)) {
       this.#notify(['monitor', value])
       return
     }
@@ -78,7 +78,17 @@ export class Incoming {
     if (special !== undefined && !first.isSettled) this.#takeAttributes(special)
     if (special?.effect !== undefined && !(value instanceof ReplyError))
       this.#takeEffect(special.effect, value)
-    first.take(value)
+    if (special?.isDecisive === true && value !== 'OK') this.#doubt(first, value)
+    else first.take(value)
+  }
+
+  /** Nothing behind is given out: the command's caller ends the connection. */
+  #doubt(first: Pending, value: Reply): void {
+    this.#isStopped = true
+    const isRefusal = value instanceof ReplyError
+    first.fail(
+      isRefusal ? value : new ProtocolError('PROTOCOL_ERROR', 'the reply of another command in its place'),
+    )
   }
 
   #takeAttributes({ onAttributes }: Special): void {
@@ -91,12 +101,14 @@ export class Incoming {
     }
   }
 
-  /** HELLO changes how the peer speaks, RESET also ends what it was subscribed to. */
+  /** MONITOR brings lines beside the replies, HELLO changes how the peer speaks, RESET ends all it was told of. */
   #takeEffect(effect: ConnectionEffect, reply: Reply): void {
     if ((effect.clears & StateBit.monitor) !== 0) {
       this.protocol = 2
-      this.isMonitoring = false
+      this.#isMonitoring = false
       this.#subscriptions.clear()
+    } else if ((effect.sets & StateBit.monitor) !== 0) {
+      this.#isMonitoring = true
     } else if ((effect.sets & StateBit.protocol) !== 0) {
       if (reply instanceof Map) this.protocol = 3
       else if (Array.isArray(reply)) this.protocol = 2

@@ -19,6 +19,8 @@ export class Special {
   effect: ConnectionEffect | undefined = undefined
   /** Told of the attributes that come with its reply. */
   onAttributes: ((attributes: readonly Map<Reply, Reply>[]) => void) | undefined = undefined
+  /** Whether no reply behind it is to be believed unless its own is OK. */
+  isDecisive = false
   /** How many commands the connection was given before it; known where it has a signal. */
   number = 0
   #unwatch: (() => void) | undefined = undefined

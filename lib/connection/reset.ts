@@ -5,6 +5,9 @@
 // RESET ends transactions, watches, subscriptions, MONITOR and tracking, and leaves the connection with the default
 // user, without a name, in database 0 and RESP2; the handshake does the rest. Servers have it since Redis 6.2.
 //
+// From 7.2 on, Redis 8 included, a HELLO that is refused gets no reply where it stands behind RESET
+// (https://github.com/redis/redis/issues/15640). Then the last reply never comes: the reset fails at its deadline.
+//
 // Source: https://redis.io/docs/latest/commands/reset/.
 
 import { ConnectionError, ReplyError } from '../errors.ts'

@@ -3,6 +3,7 @@ import { type TestContext, test } from 'node:test'
 import { type ConnectionOptions, type Credentials, connect } from '../../lib/connection/index.ts'
 import { ConnectionError } from '../../lib/errors.ts'
 import { eventually } from '../support/real-servers.ts'
+import { bulk } from '../support/resp-writer.ts'
 import { greet, type Script, scriptedServer } from '../support/scripted-server.ts'
 
 /** A connection with credentials of a few milliseconds, and the AUTHs that followed. */
@@ -68,9 +69,9 @@ test('a transaction is not interrupted by AUTH', async (t) => {
 
 test('AUTH waits behind a command that blocks for longer than commandTimeout, and harms neither', async (t) => {
   const server = await scriptedServer(t, (command, peer) => {
-    if (command[0] === 'BLPOP') return undefined
+    if (command[0] === 'BLPOP' || command[1] === 'authenticated') return undefined
     if (command[0] !== 'AUTH') return greet(command)
-    setTimeout(() => peer.send('$6\r\npopped\r\n+OK\r\n'), 120)
+    setTimeout(() => peer.send('$6\r\npopped\r\n+OK\r\n$13\r\nauthenticated\r\n'), 120)
     return undefined
   })
   let asked = 0
@@ -150,4 +151,27 @@ test('a connection that is closed asks for nothing any more', async (t) => {
   await connection.close()
   await new Promise((resolve) => setTimeout(resolve, 50))
   assert.equal(asked, 1)
+})
+
+test('a refused AUTH that is not answered at all moves no reply to another command', async (t) => {
+  let auths = 0
+  const server = await scriptedServer(t, (command) => {
+    if (command[0] === 'GET' || command[0] === 'PING') return bulk(command[1] ?? '')
+    if (command[0] !== 'AUTH') return greet(command)
+    auths += 1
+    return undefined // as Redis 8.0 does while earlier replies are unsent
+  })
+  const credentials = () => ({ password: 'secret', expiresIn: 20 })
+  const connection = await connect({ ...server.options, credentials, commandTimeout: 1000 })
+  t.after(() => connection.destroy())
+  while (connection.error === undefined) {
+    const keys = Array.from({ length: 50 }, (_, i) => `key ${i}`)
+    const replies = await Promise.allSettled(keys.map((key) => connection.call('GET', key)))
+    for (const [i, reply] of replies.entries()) {
+      if (reply.status === 'fulfilled') assert.equal(reply.value, keys[i])
+      else assert.ok(reply.reason instanceof ConnectionError)
+    }
+  }
+  assert.equal(auths, 1)
+  assert.match(connection.error.message, /could not authenticate anew/)
 })
