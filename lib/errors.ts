@@ -20,10 +20,10 @@ export const errorCodes = {
   MASTER_UNVERIFIED: 'sentinels name a master, but it could not be reached or does not say it is one',
   NO_REPLICA: 'no healthy replica, and the read policy allows no other node',
   POOL_CLOSED: 'the pool was closed',
-  POOL_EXHAUSTED: 'all connections of the pool are in use and it does not wait',
+  POOL_EXHAUSTED: 'all connections of the pool are in use, and it does not wait, or not any longer',
   PROTOCOL_ERROR: 'bytes arrived that are not RESP, or not what was asked for',
   PROTOCOL_LIMIT: 'a reply exceeded a limit of the decoder',
-  QUEUE_FULL: 'too many commands, or too many bytes of them, are waiting',
+  QUEUE_FULL: 'too many commands, too many bytes of them, or too many callers are waiting',
   REPLY_ERROR: 'the server answered with an error reply',
   SENTINELS_UNREACHABLE: 'no sentinel could be asked',
 } as const

@@ -31,6 +31,7 @@ export {
 } from './errors.ts'
 export {
   type Lease,
+  type LeaseHolder,
   Pool,
   type PoolEvictions,
   type PooledConnection,

@@ -25,6 +25,8 @@ export class Borrower<T extends PooledConnection> {
   dial: Dial<T> | undefined
   /** What its dial failed with while a connection was being tested for it, which may yet pass. */
   failure: DialFailure | undefined
+  /** Counted as one who found no idle connection, whatever comes later. */
+  isMiss = false
   /** The queue it is in, since when, and its neighbours; see waiters.ts. */
   queue: Waiters<T> | undefined
   queuedAt = 0

@@ -30,11 +30,13 @@ const LEFTOVERS = new Map<string, number>([
   ['message', StateBit.subscribe],
   ['pmessage', StateBit.subscribe],
   ['smessage', StateBit.shard],
-  ['sunsubscribe', StateBit.shard],
   ['monitor', StateBit.monitor],
   ['invalidate', StateBit.tracking],
   ['tracking-redir-broken', StateBit.tracking],
 ])
+
+/** Where a server leaves out a reply (redis/redis#15640), confirmations are nobody's any more. */
+const CONFIRMATION = /^[ps]?(un)?subscribe$/
 
 /** How a state is undone. */
 export type Remedy = 'sequence' | 'reset' | 'none'
@@ -51,9 +53,10 @@ export function remedyFor(state: number, isAltered: boolean, canReset: boolean):
   return canReset && isUndoneByReset(state) ? 'reset' : 'none'
 }
 
-/** Whether a push that comes during the clean-up is the borrower's, who is gone. */
+/** Whether a push that comes during the clean-up is due to the borrower, who is gone and once set that state. */
 export function isLeftover(push: readonly Reply[], state: number): boolean {
-  return ((LEFTOVERS.get(String(push[0])) ?? 0) & state) !== 0
+  const kind = String(push[0])
+  return ((LEFTOVERS.get(kind) ?? 0) & state) !== 0 || CONFIRMATION.test(kind)
 }
 
 /**

@@ -21,6 +21,8 @@ export interface Dial<T extends PooledConnection> {
   borrower: Borrower<T> | undefined
   readonly controller: AbortController
   readonly startedAt: number
+  /** Not begun for a borrower. */
+  readonly isForStock: boolean
   /** It leads where the pool no longer goes. */
   isRetired: boolean
 }
@@ -28,13 +30,13 @@ export interface Dial<T extends PooledConnection> {
 export interface DialerOwner<T extends PooledConnection> {
   /** A dial begins. */
   dialing(): void
-  /** It has ended; its place is the connection's now. */
-  dialed(dial: Dial<T>, connection: T): void
-  /** It has ended, and its place is free. */
-  dialFailed(dial: Dial<T>, error: unknown): void
+  /** A dial has ended, and its place is the connection's now; with who waited for it. */
+  dialed(connection: T, borrower: Borrower<T> | undefined, dial: Dial<T>): void
+  /** A dial has ended, and its place is free. */
+  dialFailed(error: unknown, borrower: Borrower<T> | undefined, dial: Dial<T>): void
   /** One who was queued has to be told, and its place is free. */
   refused(borrower: Borrower<T>, error: unknown): void
-  /** One who was queued has waited for too long; it is in no queue any more, and its place is free. */
+  /** One who was queued has waited for too long, and its place is free. */
   tired(borrower: Borrower<T>): void
 }
 
@@ -47,6 +49,7 @@ export class Dialer<T extends PooledConnection> {
   readonly #dialing = new Waiters<T>()
   readonly #queued = new Waiters<T>()
   readonly #dials = new Set<Dial<T>>()
+  #isStarting = false
 
   constructor(context: PoolContext<T>, owner: DialerOwner<T>) {
     const { dialBackoffMs, maxDialBackoffMs } = context.options
@@ -133,10 +136,10 @@ export class Dialer<T extends PooledConnection> {
   }
 
   /** No more turns: those who are queued are refused, and dials for nobody aborted. Others go on. */
-  close(error: Error): void {
+  close(error: () => Error): void {
     this.#refuseQueued(error)
     for (const { borrower, controller } of [...this.#dials]) {
-      if (borrower === undefined) controller.abort(error)
+      if (borrower === undefined) controller.abort(error())
     }
   }
 
@@ -158,19 +161,24 @@ export class Dialer<T extends PooledConnection> {
   }
 
   #startNext(): void {
+    if (this.#isStarting) return // by the loop below: a dial may fail before it returns
+    this.#isStarting = true
     for (let next = this.#queued.first; next !== undefined; next = this.#queued.first) {
-      if (this.#dials.size >= this.#limit()) return
+      if (this.#dials.size >= this.#limit()) break
       this.#queued.delete(next)
       this.#patience.end()
       void this.#dial(next)
     }
+    this.#isStarting = false
   }
 
   /** Never rejects. */
   async #dial(borrower: Borrower<T> | undefined): Promise<void> {
     const { options, now } = this.#context
     const controller = new AbortController()
-    const dial: Dial<T> = { borrower: undefined, controller, startedAt: now(), isRetired: false }
+    const isForStock = borrower === undefined
+    const startedAt = now()
+    const dial: Dial<T> = { borrower: undefined, controller, startedAt, isForStock, isRetired: false }
     this.#dials.add(dial)
     if (borrower !== undefined) this.#attach(dial, borrower)
     this.#owner.dialing()
@@ -187,7 +195,7 @@ export class Dialer<T extends PooledConnection> {
     this.#trace(dial, undefined)
     const { borrower: receiver } = dial
     this.#detach(dial)
-    this.#owner.dialed({ ...dial, borrower: receiver }, connection)
+    this.#owner.dialed(connection, receiver, dial)
     this.#startNext()
   }
 
@@ -202,8 +210,8 @@ export class Dialer<T extends PooledConnection> {
     }
     const { borrower } = dial
     this.#detach(dial)
-    this.#owner.dialFailed({ ...dial, borrower }, error)
-    if (isPause) this.#refuseQueued(error)
+    this.#owner.dialFailed(error, borrower, dial)
+    if (isPause) this.#refuseQueued(() => error)
     this.#startNext()
   }
 
@@ -216,12 +224,12 @@ export class Dialer<T extends PooledConnection> {
   }
 
   /** Only those who are there now: who comes in meanwhile is told on the way in. */
-  #refuseQueued(error: unknown): void {
+  #refuseQueued(error: () => unknown): void {
     for (let left = this.#queued.count; left > 0; left--) {
       const { first } = this.#queued
       if (first === undefined) break
       this.#queued.delete(first)
-      this.#owner.refused(first, error)
+      this.#owner.refused(first, error())
     }
     this.#patience.end()
   }

@@ -1,20 +1,30 @@
-// The idle connections of a pool, a doubly linked list through the members themselves:
+// Connections of a pool in the order of time, a doubly linked list through the members themselves:
 //
-//     front                                  back
-//     used last  ⇄  …  ⇄  …  ⇄  unused for longest
+//     front                          back
+//     last to come  ⇄  …  ⇄  …  ⇄  first to come
 //
-// Connections are lent from and returned to the front, so that a pool under little load uses few of them, and
-// are pruned at the back, where the oldest are. Every operation is O(1). A member is in one list, once, or in none.
+// One list has the idle ones, one those that are out. Idle ones are lent from and returned to the front, so that a
+// pool under little load uses few of them, and are pruned at the back, where the oldest are. Every operation is O(1).
+// A member is in one list, once, or in none.
 
 import type { PooledConnection } from './pooled-connection.ts'
 
 /** A connection of a pool, and what the pool remembers of it. */
 export interface Member<T extends PooledConnection> {
   readonly connection: T
-  /** When it had been dialed, by the pool's clock. */
-  readonly createdAt: number
+  /** From when on it is too old to be lent, by the pool's clock. */
+  readonly expiresAt: number
   /** When it last came back to the pool, by the pool's clock. */
   lastUsedAt: number
+  /** When it was lent, and the stack of the get() that got it; only where leases are watched. */
+  lentAt: number
+  stack: string | undefined
+  /** Whether this lease was found to be out for too long. */
+  isLeak: boolean
+  /** It is closed when it comes back, however clean. */
+  isRetired: boolean
+  /** The list it is in. */
+  list: IdleList<T> | undefined
   /** The neighbour nearer to the front. */
   newer: Member<T> | undefined
   /** The neighbour nearer to the back. */
@@ -22,8 +32,23 @@ export interface Member<T extends PooledConnection> {
 }
 
 /** A member that is in no list. */
-export function createMember<T extends PooledConnection>(connection: T, now: number): Member<T> {
-  return { connection, createdAt: now, lastUsedAt: now, newer: undefined, older: undefined }
+export function createMember<T extends PooledConnection>(
+  connection: T,
+  now: number,
+  expiresAt = Number.POSITIVE_INFINITY,
+): Member<T> {
+  return {
+    connection,
+    expiresAt,
+    lastUsedAt: now,
+    lentAt: 0,
+    stack: undefined,
+    isLeak: false,
+    isRetired: false,
+    list: undefined,
+    newer: undefined,
+    older: undefined,
+  }
 }
 
 /** See the drawing above. */
@@ -45,6 +70,7 @@ export class IdleList<T extends PooledConnection> {
   }
 
   pushFront(member: Member<T>): void {
+    member.list = this
     member.older = this.#front
     member.newer = undefined
     if (this.#front === undefined) this.#back = member
@@ -55,26 +81,28 @@ export class IdleList<T extends PooledConnection> {
 
   popFront(): Member<T> | undefined {
     const member = this.#front
-    if (member === undefined) return undefined
-    this.#front = member.older
-    if (this.#front === undefined) this.#back = undefined
-    else this.#front.newer = undefined
-    return this.#unlinked(member)
+    if (member !== undefined) this.delete(member)
+    return member
   }
 
   popBack(): Member<T> | undefined {
     const member = this.#back
-    if (member === undefined) return undefined
-    this.#back = member.newer
-    if (this.#back === undefined) this.#front = undefined
-    else this.#back.older = undefined
-    return this.#unlinked(member)
+    if (member !== undefined) this.delete(member)
+    return member
   }
 
-  #unlinked(member: Member<T>): Member<T> {
+  /** @returns whether it was in this list */
+  delete(member: Member<T>): boolean {
+    if (member.list !== this) return false
+    const { newer, older } = member
+    if (newer === undefined) this.#front = older
+    else newer.older = older
+    if (older === undefined) this.#back = newer
+    else older.newer = newer
+    member.list = undefined
     member.older = undefined
     member.newer = undefined
     this.#count--
-    return member
+    return true
   }
 }

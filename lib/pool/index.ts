@@ -1,3 +1,4 @@
+export type { LeaseHolder } from './leaks.ts'
 export type { Lease } from './lease.ts'
 export { type PoolOptions, resolvePoolOptions } from './options.ts'
 export { type BorrowOptions, Pool } from './pool.ts'

@@ -37,6 +37,8 @@ export class Lease<T extends PooledConnection = Connection> {
   #phase: 'lent' | 'cleaning' | 'returned' = 'lent'
   /** Bits of `StateBit`: what the borrower did to the connection and did not undo. */
   #state = 0
+  /** The same, with what it did undo: replies that are owed may be from before. */
+  #past = 0
   /** Blocking commands whose reply was not seen. */
   #held = 0
   #closed: Promise<void> | undefined
@@ -86,6 +88,7 @@ export class Lease<T extends PooledConnection = Connection> {
     const reply = this.#member.connection.execute(command, options) // throws what is none: nothing was sent then
     // Before the command is written, and whatever comes of it: a refused MULTI counts as one.
     this.#state = stateAfter(before, command)
+    this.#past |= this.#state
     const undone = before & ~this.#state
     const isHeld = isBlocking(command)
     return undone === 0 && !isHeld ? reply : this.#follow(reply, undone, isHeld)
@@ -117,6 +120,11 @@ export class Lease<T extends PooledConnection = Connection> {
   /** {@link Lease.close} */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
+  }
+
+  /** {@link Lease.close}, without waiting for what there is to undo: `using lease = await pool.get()`. */
+  [Symbol.dispose](): void {
+    void this.close()
   }
 
   /** A command that blocks, or that undid what an earlier one did: that counts only once it has worked. */
@@ -177,7 +185,7 @@ export class Lease<T extends PooledConnection = Connection> {
     }
     const state = this.#state
     const onPush = this.#onPush
-    connection.onPush = onPush && ((push) => isLeftover(push, state) || onPush(push))
+    connection.onPush = onPush && ((push) => isLeftover(push, this.#past) || onPush(push))
     cleanUp(connection, state, remedy).then(
       (isUndone) => {
         // a late reply may have told that there is more

@@ -2,6 +2,17 @@
 // Pool, so that an option left out means here what it means there.
 
 import type { Connection } from '../connection/index.ts'
+import { MAX_TIMER_MS } from './alarm.ts'
+import {
+  count,
+  describe,
+  duration,
+  flag,
+  optionalFunction,
+  outOfRange,
+  rejectUnknown,
+  wrongType,
+} from './option-checks.ts'
 import type { PooledConnection } from './pooled-connection.ts'
 
 /**
@@ -10,8 +21,8 @@ import type { PooledConnection } from './pooled-connection.ts'
  */
 const DEFAULT_RESET_TIMEOUT_MS = 1000
 
-/** The longest delay that Node's timers can do; a longer one would fire at once. */
-const MAX_TIMER_MS = 2 ** 31 - 1
+/** A dead server is dialed every ten seconds then, or a little more often. */
+const DEFAULT_MAX_DIAL_BACKOFF_MS = 10_000
 
 /** How a {@link Pool} opens its connections, how many it keeps, and for how long. */
 export interface PoolOptions<T extends PooledConnection = Connection> {
@@ -19,8 +30,8 @@ export interface PoolOptions<T extends PooledConnection = Connection> {
    * Opens a connection. Called whenever one is wanted and none is idle, never retried: what it throws or rejects
    * with is what `get()` rejects with. The connection belongs to the pool from then on.
    *
-   * The signal aborts when the caller of `get()` aborts or the pool is destroyed; `dial` has to settle then, for
-   * its place in the pool is taken until it does.
+   * The signal aborts when the caller of `get()` aborts and nobody else waits for a turn to dial, when the pool is
+   * destroyed, and by `retire()`; `dial` has to settle then, for its place in the pool is taken until it does.
    */
   readonly dial: (signal: AbortSignal) => Promise<T>
   /**
@@ -41,14 +52,14 @@ export interface PoolOptions<T extends PooledConnection = Connection> {
    */
   readonly wait?: boolean | undefined
   /**
-   * Connections idle for longer than this many milliseconds are closed by the next `get()`. Choose less than the
+   * Connections idle for longer than this many milliseconds are closed, by the next `get()` or by the sweeper. Choose less than the
    * server's own `timeout`. `0` keeps them for any time.
    * @default 0
    */
   readonly idleTimeout?: number | undefined
   /**
    * Connections of this age in milliseconds, or older, are closed instead of lent. Looked at when one is about to
-   * be lent, and only then. `0` sets no limit.
+   * be lent, and by the sweeper. `0` sets no limit.
    * @default 0
    */
   readonly maxConnLifetime?: number | undefined
@@ -67,6 +78,79 @@ export interface PoolOptions<T extends PooledConnection = Connection> {
    * @default 1000
    */
   readonly resetTimeout?: number | undefined
+  /**
+   * How many idle connections are kept ready, from `warmUp()` or the first `get()` on: whenever there are less, the
+   * pool dials in the background, as far as `maxActive` allows. At most `maxIdle`, and `maxActive` if that is set.
+   * @default 0
+   */
+  readonly minIdle?: number | undefined
+  /**
+   * How many milliseconds a `get()` waits for a place before it rejects with `POOL_EXHAUSTED`; and, where
+   * `maxConcurrentDials` makes it wait, for its turn to dial. At most 2147483647. `0` sets no limit.
+   * @default 0
+   */
+  readonly waitTimeout?: number | undefined
+  /**
+   * How many calls of `get()` may wait at a time. One more is rejected with `QUEUE_FULL`. `0` sets no limit.
+   * @default 0
+   */
+  readonly maxWaiting?: number | undefined
+  /**
+   * Every how many milliseconds idle connections are looked through for those that `idleTimeout` and
+   * `maxConnLifetime` concern. The timer does not keep the process, and is there only while a connection is idle.
+   * At most 2147483647. `0` leaves it to `get()`.
+   * @default 0
+   */
+  readonly sweepInterval?: number | undefined
+  /**
+   * By how many milliseconds at most a connection's own lifetime is shorter than `maxConnLifetime`, at random, so
+   * that connections that were dialed together do not end together. At most `maxConnLifetime`.
+   * @default 0
+   */
+  readonly lifetimeJitter?: number | undefined
+  /**
+   * How many dials may be under way at a time. Further ones wait for their turn, in the order of the calls, unless a
+   * connection comes back before that. `0` sets no limit.
+   * @default 0
+   */
+  readonly maxConcurrentDials?: number | undefined
+  /**
+   * After a failed dial nobody dials for about this many milliseconds, doubled with each further failure up to
+   * `maxDialBackoff`; then one at a time, until one succeeds. Whoever would have to dial meanwhile is rejected with
+   * what the last dial failed with. Dials that were aborted do not count. `0` dials whenever it is asked to.
+   * @default 0
+   */
+  readonly dialBackoff?: number | undefined
+  /**
+   * The longest pause between dials, in milliseconds. At least `dialBackoff`.
+   * @default 10000, or `dialBackoff` if that is longer
+   */
+  readonly maxDialBackoff?: number | undefined
+  /**
+   * Connections that have been idle for longer than this many milliseconds are asked for a `PING`, within
+   * `resetTimeout`, before they are lent, and before `testOnBorrow`. `0` asks none.
+   * @default 0
+   */
+  readonly pingIfIdleLongerThan?: number | undefined
+  /**
+   * Whether one connection that is lost to the network, while it is lent or tested, makes the idle ones suspect: they
+   * are tested at once, all together, and not one by one as they are borrowed. With nothing to test them by they are
+   * destroyed.
+   * @default false
+   */
+  readonly distrust?: boolean | undefined
+  /**
+   * Leases that are out for longer than this many milliseconds are counted as leaks and reported on the channel
+   * `respool:pool:leak`, once each; they are not taken away. At most 2147483647. `0` watches none.
+   * @default 0
+   */
+  readonly leakTimeout?: number | undefined
+  /**
+   * Whether the stack of each `get()` is kept while its lease is out, for `holders()` and the reports of leaks. It
+   * costs some microseconds a lease.
+   * @default false
+   */
+  readonly leakStacks?: boolean | undefined
 }
 
 /** {@link PoolOptions}, checked, complete and frozen. */
@@ -79,24 +163,48 @@ export interface ResolvedPoolOptions<T extends PooledConnection> {
   readonly maxConnLifetimeMs: number
   readonly testOnBorrow: ((connection: T, lastUsedAt: number, signal: AbortSignal) => unknown) | undefined
   readonly resetTimeoutMs: number
+  readonly minIdle: number
+  readonly waitTimeoutMs: number
+  readonly maxWaiting: number
+  readonly sweepIntervalMs: number
+  readonly lifetimeJitterMs: number
+  readonly maxConcurrentDials: number
+  readonly dialBackoffMs: number
+  readonly maxDialBackoffMs: number
+  readonly pingIfIdleLongerThanMs: number
+  readonly distrust: boolean
+  readonly leakTimeoutMs: number
+  readonly leakStacks: boolean
 }
 
-const optionNames: readonly (keyof PoolOptions)[] = [
-  'dial',
-  'maxIdle',
-  'maxActive',
-  'wait',
-  'idleTimeout',
-  'maxConnLifetime',
-  'testOnBorrow',
-  'resetTimeout',
-]
+const optionNames: Readonly<Record<keyof PoolOptions, true>> = {
+  dial: true,
+  maxIdle: true,
+  maxActive: true,
+  wait: true,
+  idleTimeout: true,
+  maxConnLifetime: true,
+  testOnBorrow: true,
+  resetTimeout: true,
+  minIdle: true,
+  waitTimeout: true,
+  maxWaiting: true,
+  sweepInterval: true,
+  lifetimeJitter: true,
+  maxConcurrentDials: true,
+  dialBackoff: true,
+  maxDialBackoff: true,
+  pingIfIdleLongerThan: true,
+  distrust: true,
+  leakTimeout: true,
+  leakStacks: true,
+}
 
 /**
  * Checks the options and fills in the defaults, without writing to the caller's object.
  *
  * @throws {TypeError} an option has the wrong type, or there is no option of that name
- * @throws {RangeError} a number is out of its range
+ * @throws {RangeError} a number is out of its range, or two contradict each other
  */
 export function resolvePoolOptions<T extends PooledConnection>(
   options: PoolOptions<T>,
@@ -104,76 +212,53 @@ export function resolvePoolOptions<T extends PooledConnection>(
   if (typeof options !== 'object' || options === null) {
     throw new TypeError(`the options of a pool must be an object, got ${describe(options)}`)
   }
-  for (const name of Object.keys(options)) rejectUnknown(name)
-  const { dial, testOnBorrow, wait = false } = options
+  for (const name of Object.keys(options)) rejectUnknown(name, Object.keys(optionNames))
+  const { dial } = options
   if (typeof dial !== 'function') throw wrongType('dial', 'a function', dial)
-  if (testOnBorrow !== undefined && typeof testOnBorrow !== 'function') {
-    throw wrongType('testOnBorrow', 'a function', testOnBorrow)
-  }
-  if (typeof wait !== 'boolean') throw wrongType('wait', 'a boolean', wait)
-  return Object.freeze({
+  const dialBackoffMs = duration('dialBackoff', options.dialBackoff)
+  const resolved: ResolvedPoolOptions<T> = {
     dial,
-    testOnBorrow,
-    wait,
+    testOnBorrow: optionalFunction('testOnBorrow', options.testOnBorrow),
+    wait: flag('wait', options.wait),
     maxIdle: count('maxIdle', options.maxIdle),
     maxActive: count('maxActive', options.maxActive),
-    idleTimeoutMs: duration('idleTimeout', options.idleTimeout, 0, Number.MAX_SAFE_INTEGER),
-    maxConnLifetimeMs: duration('maxConnLifetime', options.maxConnLifetime, 0, Number.MAX_SAFE_INTEGER),
+    idleTimeoutMs: duration('idleTimeout', options.idleTimeout),
+    maxConnLifetimeMs: duration('maxConnLifetime', options.maxConnLifetime),
     resetTimeoutMs: duration('resetTimeout', options.resetTimeout, DEFAULT_RESET_TIMEOUT_MS, MAX_TIMER_MS),
-  })
-}
-
-function count(name: keyof PoolOptions, value: number | undefined): number {
-  if (value === undefined) return 0
-  if (typeof value !== 'number') throw wrongType(name, 'an integer', value)
-  if (!Number.isSafeInteger(value) || value < 0) throw outOfRange(name, 'an integer, 0 or more', value)
-  return value
-}
-
-function duration(
-  name: keyof PoolOptions,
-  value: number | undefined,
-  byDefault: number,
-  max: number,
-): number {
-  if (value === undefined) return byDefault
-  if (typeof value !== 'number') throw wrongType(name, 'a number of milliseconds', value)
-  if (!(value >= 0 && value <= max)) throw outOfRange(name, `from 0 to ${max} milliseconds`, value)
-  return value
-}
-
-function wrongType(name: string, expected: string, value: unknown): TypeError {
-  return new TypeError(`the pool's option ${name} must be ${expected}, got ${describe(value)}`)
-}
-
-function outOfRange(name: string, expected: string, value: number): RangeError {
-  return new RangeError(`the pool's option ${name} must be ${expected}, got ${value}`)
-}
-
-/** Numbers and booleans as they are; of anything else only the type, for it may hold a secret. */
-function describe(value: unknown): string {
-  if (value === null) return 'null'
-  return typeof value === 'number' || typeof value === 'boolean' ? String(value) : typeof value
-}
-
-function rejectUnknown(name: string): void {
-  if (optionNames.some((known) => known === name)) return
-  const [nearest] = optionNames
-    .map((known) => ({ known, distance: editDistance(known.toLowerCase(), name.toLowerCase()) }))
-    .sort((a, b) => a.distance - b.distance)
-  throw new TypeError(`a pool has no option ${name}, the nearest is ${nearest?.known}`)
-}
-
-/** How many letters have to be put in, taken out or replaced to make `b` of `a`. */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
-  for (const [i, letter] of [...a].entries()) {
-    const next = [i + 1]
-    for (let j = 0; j < b.length; j++) {
-      const replaced = (row[j] ?? 0) + (b[j] === letter ? 0 : 1)
-      next.push(Math.min(replaced, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1))
-    }
-    row = next
+    minIdle: count('minIdle', options.minIdle),
+    waitTimeoutMs: duration('waitTimeout', options.waitTimeout, 0, MAX_TIMER_MS),
+    maxWaiting: count('maxWaiting', options.maxWaiting),
+    sweepIntervalMs: duration('sweepInterval', options.sweepInterval, 0, MAX_TIMER_MS),
+    lifetimeJitterMs: duration('lifetimeJitter', options.lifetimeJitter),
+    maxConcurrentDials: count('maxConcurrentDials', options.maxConcurrentDials),
+    dialBackoffMs,
+    maxDialBackoffMs: duration(
+      'maxDialBackoff',
+      options.maxDialBackoff,
+      Math.max(DEFAULT_MAX_DIAL_BACKOFF_MS, dialBackoffMs),
+    ),
+    pingIfIdleLongerThanMs: duration('pingIfIdleLongerThan', options.pingIfIdleLongerThan),
+    distrust: flag('distrust', options.distrust),
+    leakTimeoutMs: duration('leakTimeout', options.leakTimeout, 0, MAX_TIMER_MS),
+    leakStacks: flag('leakStacks', options.leakStacks),
   }
-  return row[b.length] ?? 0
+  rejectContradictions(resolved)
+  return Object.freeze(resolved)
+}
+
+function rejectContradictions<T extends PooledConnection>(options: ResolvedPoolOptions<T>): void {
+  const { minIdle, maxIdle, maxActive, lifetimeJitterMs, maxConnLifetimeMs } = options
+  const { dialBackoffMs, maxDialBackoffMs } = options
+  if (minIdle > maxIdle) throw outOfRange('minIdle', `at most maxIdle, ${maxIdle}`, minIdle)
+  if (maxActive > 0 && minIdle > maxActive) {
+    throw outOfRange('minIdle', `at most maxActive, ${maxActive}`, minIdle)
+  }
+  if (lifetimeJitterMs > maxConnLifetimeMs) {
+    const limit = `at most maxConnLifetime, ${maxConnLifetimeMs} milliseconds`
+    throw outOfRange('lifetimeJitter', limit, lifetimeJitterMs)
+  }
+  if (maxDialBackoffMs < dialBackoffMs) {
+    const limit = `at least dialBackoff, ${dialBackoffMs} milliseconds`
+    throw outOfRange('maxDialBackoff', limit, maxDialBackoffMs)
+  }
 }

@@ -6,8 +6,10 @@
 // A pool without `wait` or without `maxActive` does not count places: there is always one.
 
 import type { Borrower } from './borrower.ts'
+import type { PoolContext } from './context.ts'
+import { Patience } from './patience.ts'
 import type { PooledConnection } from './pooled-connection.ts'
-import type { PoolCounters } from './stats.ts'
+import { trace } from './tracing.ts'
 import { Waiters } from './waiters.ts'
 
 /** What to do with those who waited. */
@@ -16,24 +18,40 @@ export interface PlacesOwner<T extends PooledConnection> {
   attend(borrower: Borrower<T>): void
   /** Its signal was aborted; it has no place. */
   abort(borrower: Borrower<T>, signal: AbortSignal): void
+  /** It has waited for too long; it has no place. */
+  tired(borrower: Borrower<T>): void
 }
+
+/** How a wait ended. */
+type Outcome = 'place' | 'closed' | 'timeout' | 'aborted'
 
 export class Places<T extends PooledConnection> {
   readonly #isCounted: boolean
   readonly #owner: PlacesOwner<T>
-  readonly #now: () => number
-  readonly #counters: PoolCounters
+  readonly #context: PoolContext<T>
+  readonly #patience: Patience<T>
   readonly #waiters = new Waiters<T>()
   #vacant: number
   #isGranting = false
 
-  /** @param total the number of places; 0 = they are not counted */
-  constructor(total: number, owner: PlacesOwner<T>, now: () => number, counters: PoolCounters) {
-    this.#isCounted = total > 0
-    this.#vacant = total
+  constructor(context: PoolContext<T>, owner: PlacesOwner<T>) {
+    const { wait, maxActive } = context.options
+    this.#isCounted = wait && maxActive > 0
+    this.#vacant = maxActive
+    this.#context = context
     this.#owner = owner
-    this.#now = now
-    this.#counters = counters
+    const waiters = this.#waiters
+    const left = (borrower: Borrower<T>, outcome: Outcome): void => this.#left(borrower, outcome)
+    this.#patience = new Patience(context, {
+      get first() {
+        return waiters.first
+      },
+      expire(borrower) {
+        waiters.delete(borrower)
+        left(borrower, 'timeout')
+        owner.tired(borrower)
+      },
+    })
   }
 
   get waitingCount(): number {
@@ -51,11 +69,12 @@ export class Places<T extends PooledConnection> {
   /** Queues a borrower that found none. */
   queue(borrower: Borrower<T>): void {
     this.#waiters.push(borrower)
+    this.#patience.begin(borrower)
   }
 
-  /** It no longer waits, if it did. */
+  /** It gives up, if it waits. */
   leave(borrower: Borrower<T>): void {
-    this.#waiters.delete(borrower)
+    if (this.#waiters.delete(borrower)) this.#left(borrower, 'aborted')
   }
 
   /** Gives a place back, and on to those who wait. */
@@ -71,26 +90,36 @@ export class Places<T extends PooledConnection> {
   /** Empties the queue. The end of the pool is an end of the wait, and counts as one. */
   dismiss(dismissed: (borrower: Borrower<T>) => void): void {
     for (let borrower = this.#waiters.first; borrower !== undefined; borrower = this.#waiters.first) {
-      this.#endWait(borrower)
+      this.#endWait(borrower, 'closed')
       dismissed(borrower)
     }
+    this.#patience.cancel()
   }
 
   #grant(borrower: Borrower<T>): void {
     const { signal } = borrower
     if (signal?.aborted) {
       // one of the signal's other listeners came before the pool's, and gave a connection back
-      this.#waiters.delete(borrower)
+      this.leave(borrower)
       this.#owner.abort(borrower, signal)
       return
     }
     this.#vacant--
-    this.#endWait(borrower)
+    this.#endWait(borrower, 'place')
     this.#owner.attend(borrower)
   }
 
-  #endWait(borrower: Borrower<T>): void {
+  /** A wait that came to the end of the queue. */
+  #endWait(borrower: Borrower<T>, outcome: Outcome): void {
     this.#waiters.delete(borrower)
-    this.#counters.waited(this.#now() - borrower.since)
+    this.#context.counters.waited(this.#context.now() - borrower.since)
+    this.#left(borrower, outcome)
+  }
+
+  #left(borrower: Borrower<T>, outcome: Outcome): void {
+    this.#patience.end()
+    if (!trace.wait.hasSubscribers) return
+    const { now, pool } = this.#context
+    trace.wait.publish({ pool, duration: now() - borrower.since, outcome })
   }
 }

@@ -1,23 +1,20 @@
-// redigo's Pool: connections lent to one borrower at a time, the idle ones kept for the next.
+// redigo's Pool: connections lent to one borrower at a time, the idle ones kept for the next. This is what users
+// hold, and its life; how a call of get() comes to a lease is in lending.ts.
 //
-//     get() ─► place? ─► idle one? ─► test, age ──────────────► lease ─► close() ─► idle
-//                │            └─ none ─► dial ─────────────────►             └─ dead, dirty, one too many: gone
-//                └─ none and `wait`: queue, until one is vacated
-//
-// Connections are in stock.ts, places and the queue for them in places.ts, calls of get() that have no lease yet in
-// borrower.ts. User code runs in three places: dial, testOnBorrow, and the listeners of a signal. The accounts are
-// settled before it, and whatever it throws, connection and place go where they belong.
+//     open ── drain() ──► draining ── nobody waits ──► closed ── last one gone ──► ended
+//       ├──────── close() ─────┴─────────────────────►   │                          ▲
+//       └──────── destroy() ───┴─────────────────────────┴──────────────────────────┘
 
 import { type Connection, watchAbort } from '../connection/index.ts'
 import { AbortError, PoolError } from '../errors.ts'
-import { Borrower } from './borrower.ts'
-import type { Member } from './idle-list.ts'
-import { Lease, type ReturnedAs } from './lease.ts'
-import { type PoolOptions, type ResolvedPoolOptions, resolvePoolOptions } from './options.ts'
-import { Places } from './places.ts'
-import { isPooledConnection, type PooledConnection } from './pooled-connection.ts'
+import type { PoolContext } from './context.ts'
+import type { LeaseHolder } from './leaks.ts'
+import type { Lease } from './lease.ts'
+import { Lending } from './lending.ts'
+import { type PoolOptions, resolvePoolOptions } from './options.ts'
+import type { PooledConnection } from './pooled-connection.ts'
 import { PoolCounters, type PoolStats } from './stats.ts'
-import { Stock } from './stock.ts'
+import { trace } from './tracing.ts'
 
 /** How one call of {@link Pool.get} or {@link Pool.use} differs. */
 export interface BorrowOptions {
@@ -32,15 +29,9 @@ export interface BorrowOptions {
  * @see docs/pool.md
  */
 export class Pool<T extends PooledConnection = Connection> {
-  readonly #options: ResolvedPoolOptions<T>
-  /** Milliseconds, monotonic. */
-  readonly #now: () => number
-  readonly #counters = new PoolCounters()
-  readonly #stock: Stock<T>
-  readonly #places: Places<T>
-  /** Those for whom a connection is tested or dialed. */
-  readonly #attended = new Set<Borrower<T>>()
-  #state: 'open' | 'closed' | 'destroyed' = 'open'
+  readonly #context: PoolContext<T>
+  readonly #lending: Lending<T>
+  #state: 'open' | 'draining' | 'closed' | 'destroyed' = 'open'
   /** What it was destroyed with. */
   #reason: Error | undefined
   /** Resolves when the last connection of a closed pool is gone. */
@@ -50,16 +41,12 @@ export class Pool<T extends PooledConnection = Connection> {
   /**
    * @param now the clock, in milliseconds, monotonic; for tests
    * @throws {TypeError} an option has the wrong type, or there is no option of that name
-   * @throws {RangeError} a number is out of its range
+   * @throws {RangeError} a number is out of its range, or two contradict each other
    */
   constructor(options: PoolOptions<T>, now: () => number = () => performance.now()) {
-    this.#options = resolvePoolOptions(options)
-    this.#now = now
-    this.#stock = new Stock(this.#options, now, this.#counters, () => this.#endIfEmpty())
-    const attend = (borrower: Borrower<T>): void => this.#attend(borrower)
-    const abort = (borrower: Borrower<T>, signal: AbortSignal): void => this.#abort(borrower, signal)
-    const { wait, maxActive } = this.#options
-    this.#places = new Places(wait ? maxActive : 0, { attend, abort }, now, this.#counters)
+    const counters = new PoolCounters()
+    this.#context = { options: resolvePoolOptions(options), now, counters, pool: this }
+    this.#lending = new Lending(this.#context, () => this.#goOn())
     this.#ended = new Promise((resolve) => {
       this.#end = resolve
     })
@@ -68,26 +55,21 @@ export class Pool<T extends PooledConnection = Connection> {
   /**
    * Lends a connection: the idle one that was used last, or a new one. The caller has to give it back.
    *
-   * With `wait` and `maxActive` it waits for its turn, for any time unless a signal ends that.
+   * With `wait` and `maxActive` it waits for its turn, for any time unless a signal or `waitTimeout` ends that. While
+   * it is being dialed for, it takes a connection that comes back before, and the dialed one is the next one's.
    *
    * @throws {AbortError} `ABORT_ERR`; also when the signal was aborted before
-   * @throws {PoolError} `POOL_EXHAUSTED`, `POOL_CLOSED`
+   * @throws {PoolError} `POOL_EXHAUSTED`, `QUEUE_FULL`, `POOL_CLOSED`
    * @throws whatever `dial` throws, as it is; what the pool was destroyed with, to those it was serving
    */
   get(options: BorrowOptions = {}): Promise<Lease<T>> {
     const { signal } = options
-    if (signal?.aborted) return Promise.reject(new AbortError(signal))
-    if (this.#state !== 'open') return Promise.reject(this.#closedError())
-    const hasPlace = this.#places.take()
-    if (hasPlace && this.#options.testOnBorrow === undefined) {
-      const member = this.#takeUntested()
-      if (member !== undefined) return Promise.resolve(this.#lease(member))
+    if (signal?.aborted) {
+      this.#context.counters.aborts++
+      return Promise.reject(new AbortError(signal))
     }
-    const borrower = new Borrower<T>(signal, this.#now())
-    if (signal !== undefined) borrower.unwatch = watchAbort(signal, () => this.#abort(borrower, signal))
-    if (hasPlace) this.#attend(borrower)
-    else this.#places.queue(borrower)
-    return borrower.lease
+    if (this.#state !== 'open') return Promise.reject(this.#closedError())
+    return this.#lending.get(signal)
   }
 
   /**
@@ -105,10 +87,72 @@ export class Pool<T extends PooledConnection = Connection> {
     }
   }
 
+  /**
+   * Dials until `minIdle` connections are idle, or there are `maxActive`. Without `minIdle` it has nothing to do.
+   *
+   * @param options the signal ends the waiting, not the dialing
+   * @throws {AbortError} `ABORT_ERR`
+   * @throws {PoolError} `POOL_CLOSED`
+   * @throws what the first dial fails with; the pool goes on trying, about once a second
+   */
+  warmUp({ signal }: BorrowOptions = {}): Promise<void> {
+    if (signal?.aborted) return Promise.reject(new AbortError(signal))
+    if (this.#state !== 'open') return Promise.reject(this.#closedError())
+    return this.#lending.keeper.warmUp(signal)
+  }
+
   /** A frozen snapshot of what the pool has and has done. */
   stats(): PoolStats {
-    const { activeCount, idleCount } = this.#stock
-    return this.#counters.snapshot({ activeCount, idleCount, waitingCount: this.#places.waitingCount })
+    const { activeCount, waitingCount, stock } = this.#lending
+    return this.#context.counters.snapshot({ activeCount, idleCount: stock.idleCount, waitingCount })
+  }
+
+  /** Who holds what, the longest first: all leases that are out. Only with `leakTimeout` or `leakStacks`. */
+  holders(): LeaseHolder<T>[] {
+    return this.#lending.leaks.holders()
+  }
+
+  /**
+   * Begins a new generation, because `dial` leads elsewhere now: idle connections are closed, lent ones when they
+   * come back. Dials under way are aborted and begun again for those who wait for them; who waits for a place, waits
+   * further. Also ends the pause of `dialBackoff`.
+   *
+   * @param reason what the signals of those dials abort with
+   */
+  retire(reason: Error = new PoolError('POOL_CLOSED', 'the connections of the pool were retired')): void {
+    if (this.#state === 'destroyed') return
+    this.#lending.retire(reason)
+    if (trace.retire.hasSubscribers) trace.retire.publish({ pool: this, reason })
+  }
+
+  /**
+   * Ends the pool when all work is done: those who wait are still served, later calls of {@link Pool.get} reject with
+   * `POOL_CLOSED`. With the last one served it is a {@link Pool.close}.
+   *
+   * @param options when the signal is aborted, what is left is destroyed
+   * @returns a promise that resolves when the last connection is gone
+   * @throws {AbortError} `ABORT_ERR`: the signal was aborted before that. Everything is destroyed then
+   */
+  async drain({ signal }: BorrowOptions = {}): Promise<void> {
+    if (this.#state === 'open') {
+      this.#state = 'draining'
+      this.#lending.keeper.stop(this.#closedError())
+      this.#goOn()
+    }
+    if (signal === undefined) return await this.#ended
+    await new Promise<void>((resolve, reject) => {
+      const giveUp = (): void => {
+        const error = new AbortError(signal)
+        reject(error)
+        this.destroy(error)
+      }
+      const unwatch = watchAbort(signal, giveUp)
+      void this.#ended.then(() => {
+        unwatch()
+        resolve()
+      })
+      if (signal.aborted) giveUp()
+    })
   }
 
   /**
@@ -119,11 +163,11 @@ export class Pool<T extends PooledConnection = Connection> {
    * @returns a promise that resolves when the last connection is gone; it never rejects
    */
   close(): Promise<void> {
-    if (this.#state !== 'open') return this.#ended
-    this.#state = 'closed'
-    this.#stock.close()
-    this.#places.dismiss((borrower) => this.#fail(borrower, this.#closedError()))
-    this.#endIfEmpty()
+    if (this.#state === 'open' || this.#state === 'draining') {
+      this.#state = 'closed'
+      this.#lending.dismiss(() => this.#closedError())
+      this.#goOn()
+    }
     return this.#ended
   }
 
@@ -136,9 +180,7 @@ export class Pool<T extends PooledConnection = Connection> {
     if (this.#state === 'destroyed') return
     this.#state = 'destroyed'
     this.#reason = error
-    this.#stock.destroyAll(error)
-    this.#places.dismiss((borrower) => this.#fail(borrower, error))
-    for (const borrower of [...this.#attended]) this.#interrupt(borrower, error, error)
+    this.#lending.destroy(error)
     this.#end()
   }
 
@@ -147,151 +189,13 @@ export class Pool<T extends PooledConnection = Connection> {
     return this.close()
   }
 
-  /** Serves a borrower who has a place. */
-  #attend(borrower: Borrower<T>): void {
-    this.#attended.add(borrower)
-    const { testOnBorrow } = this.#options
-    if (testOnBorrow !== undefined) {
-      void this.#attendWithTest(borrower, testOnBorrow) // never rejects
-      return
+  /** A borrower was answered or a connection has gone: that may have been the last. */
+  #goOn(): void {
+    if (this.#state === 'draining' && this.#lending.isQuiet) void this.close()
+    if (this.#state === 'closed' && this.#lending.stock.isEmpty) {
+      this.#lending.leaks.stop()
+      this.#end()
     }
-    const member = this.#takeUntested()
-    if (member === undefined) this.#attendWithout(borrower)
-    else this.#serve(borrower, member)
-  }
-
-  #takeUntested(): Member<T> | undefined {
-    this.#stock.prune()
-    for (let member = this.#stock.takeIdle(); member !== undefined; member = this.#stock.takeIdle()) {
-      if (!this.#stock.isOverAge(member)) {
-        this.#counters.hits++
-        return member
-      }
-      this.#stock.evict(member, 'lifetime')
-    }
-    return undefined
-  }
-
-  /** The test comes before the age, as in redigo: a test may tell the server something. */
-  async #attendWithTest(
-    borrower: Borrower<T>,
-    testOnBorrow: NonNullable<PoolOptions<T>['testOnBorrow']>,
-  ): Promise<void> {
-    this.#stock.prune()
-    for (let member = this.#stock.takeIdle(); member !== undefined; member = this.#stock.takeIdle()) {
-      borrower.tested = member
-      let hasPassed = true
-      try {
-        await testOnBorrow(member.connection, member.lastUsedAt, borrower.interruption)
-      } catch {
-        hasPassed = false // it says no more than that; the connection's own `error` tells the rest
-      }
-      if (borrower.settled) return // interrupted: connection and place are taken care of
-      borrower.tested = undefined
-      if (!hasPassed) this.#stock.evict(member, 'failedTest')
-      else if (this.#stock.isOverAge(member)) this.#stock.evict(member, 'lifetime')
-      else {
-        this.#counters.hits++
-        this.#serve(borrower, member)
-        return
-      }
-    }
-    this.#attendWithout(borrower)
-  }
-
-  /** There is no idle connection: dials one, if it may. */
-  #attendWithout(borrower: Borrower<T>): void {
-    const { maxActive, wait } = this.#options
-    this.#counters.misses++
-    if (this.#state !== 'open') {
-      this.#fail(borrower, this.#closedError())
-      this.#vacate()
-    } else if (!wait && maxActive > 0 && this.#stock.activeCount >= maxActive) {
-      const message = `all ${maxActive} connections of the pool are in use`
-      this.#fail(borrower, new PoolError('POOL_EXHAUSTED', message))
-    } else {
-      void this.#dial(borrower) // never rejects
-    }
-  }
-
-  async #dial(borrower: Borrower<T>): Promise<void> {
-    const { dial } = this.#options
-    this.#stock.dialStarted()
-    let connection: T
-    try {
-      connection = await dial(borrower.interruption)
-      if (!isPooledConnection(connection)) throw new TypeError('dial must resolve to a connection')
-    } catch (error) {
-      this.#stock.dialFailed()
-      this.#fail(borrower, error)
-      this.#vacate()
-      return
-    }
-    if (this.#state === 'destroyed') {
-      this.#stock.dialFailed()
-      connection.destroy(this.#reason)
-      return
-    }
-    const member = this.#stock.dialed(connection)
-    if (borrower.settled)
-      this.#takeBack(member, 'clean') // nobody's now: the next one's
-    else this.#serve(borrower, member)
-  }
-
-  #lease(member: Member<T>): Lease<T> {
-    return new Lease(member, this.#options.resetTimeoutMs, this.#takeBack)
-  }
-
-  readonly #takeBack = (member: Member<T>, as: ReturnedAs, reason?: Error): void => {
-    if (!this.#stock.isOut(member)) return // the pool was destroyed meanwhile, and the connection with it
-    if (as === 'clean') this.#stock.putIdle(member)
-    else this.#stock.evict(member, as, reason)
-    this.#vacate()
-  }
-
-  /** A place is free; in a pool that was closed, maybe the last one. */
-  #vacate(): void {
-    this.#places.vacate()
-    this.#endIfEmpty()
-  }
-
-  #serve(borrower: Borrower<T>, member: Member<T>): void {
-    this.#forget(borrower)
-    borrower.serve(this.#lease(member))
-  }
-
-  #fail(borrower: Borrower<T>, error: unknown): void {
-    if (borrower.settled) return
-    this.#forget(borrower)
-    borrower.fail(error)
-  }
-
-  #abort(borrower: Borrower<T>, signal: AbortSignal): void {
-    this.#interrupt(borrower, new AbortError(signal), signal.reason)
-  }
-
-  /**
-   * From outside. A connection under test goes, for nobody knows in what state it is; a dial keeps its place until
-   * it has settled.
-   */
-  #interrupt(borrower: Borrower<T>, error: Error, reason: unknown): void {
-    if (borrower.settled) return
-    this.#places.leave(borrower)
-    this.#forget(borrower)
-    borrower.interrupt(error, reason)
-    const { tested } = borrower
-    if (tested === undefined || !this.#stock.isOut(tested)) return
-    this.#stock.evict(tested, 'failedTest', error)
-    this.#vacate()
-  }
-
-  #forget(borrower: Borrower<T>): void {
-    this.#attended.delete(borrower)
-    borrower.unwatch?.()
-  }
-
-  #endIfEmpty(): void {
-    if (this.#state === 'closed' && this.#stock.isEmpty) this.#end()
   }
 
   #closedError(): PoolError {

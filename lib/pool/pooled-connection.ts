@@ -27,6 +27,8 @@ export interface PooledConnection {
    * than the borrower did.
    */
   readonly isAltered?: boolean
+  /** Resolves when the connection has ended, whoever ended it: an idle one leaves the pool then, unasked. */
+  readonly closed?: Promise<void>
   /** Finishes what is pending, then ends the connection. Never rejects. */
   close(): Promise<void>
   /** Ends the connection at once: from then on `error` is set, and whatever is pending rejects. */

@@ -1,45 +1,44 @@
 // The connections of a pool, wherever they are:
 //
 //     dialing ──► out ⇄ idle ──► leaving (closed politely)
-//        └─ failed  └──────┴───► gone    (destroyed)
+//        └─ failed  └──────┴───► gone    (destroyed, or its peer has ended it)
 //
 //     active = idle + out + dialing
 //
 // `out` is lent, being cleaned or being tested. What leaves has nothing pending and is no longer active: there is
 // nothing left of it to wait for.
 
+import type { PoolContext } from './context.ts'
 import { Farewells } from './farewells.ts'
 import { createMember, IdleList, type Member } from './idle-list.ts'
-import type { ResolvedPoolOptions } from './options.ts'
 import type { PooledConnection } from './pooled-connection.ts'
-import type { EvictionReason, PoolCounters } from './stats.ts'
+import type { EvictionReason } from './stats.ts'
+import { trace } from './tracing.ts'
+
+/** Those whose connections have done nothing wrong. */
+const politeReasons: ReadonlySet<EvictionReason> = new Set(['overflow', 'idleTimeout', 'lifetime', 'retired'])
 
 export class Stock<T extends PooledConnection> {
-  readonly #options: ResolvedPoolOptions<T>
-  readonly #now: () => number
-  readonly #counters: PoolCounters
+  readonly #context: PoolContext<T>
+  readonly #onLess: (isIdleLost: boolean) => void
   readonly #idle = new IdleList<T>()
-  readonly #out = new Set<Member<T>>()
+  readonly #out = new IdleList<T>()
   readonly #leaving: Farewells
   #dialing = 0
+  readonly #isTimed: boolean
   /** Nothing goes back to the idle list any more. */
   #isClosed = false
 
-  /** @param onLeft called when a connection that was closed politely has ended */
-  constructor(
-    options: ResolvedPoolOptions<T>,
-    now: () => number,
-    counters: PoolCounters,
-    onLeft: () => void,
-  ) {
-    this.#options = options
-    this.#now = now
-    this.#counters = counters
-    this.#leaving = new Farewells(options.resetTimeoutMs, onLeft)
+  /** @param onLess called when the peer has ended an idle connection, and when one that left has ended */
+  constructor(context: PoolContext<T>, onLess: (isIdleLost: boolean) => void) {
+    this.#context = context
+    this.#onLess = onLess
+    this.#isTimed = context.options.idleTimeoutMs > 0 || context.options.maxConnLifetimeMs > 0
+    this.#leaving = new Farewells(context.options.resetTimeoutMs, () => onLess(false))
   }
 
   get activeCount(): number {
-    return this.#idle.count + this.#out.size + this.#dialing
+    return this.#idle.count + this.#out.count + this.#dialing
   }
 
   get idleCount(): number {
@@ -50,74 +49,122 @@ export class Stock<T extends PooledConnection> {
     return this.activeCount === 0 && this.#leaving.count === 0
   }
 
+  /** Of those that are out, the one that has been for longest. From there, {@link Member.newer} leads on. */
+  get longestOut(): Member<T> | undefined {
+    return this.#out.back
+  }
+
   dialStarted(): void {
     this.#dialing++
-    this.#counters.dials++
+    this.#context.counters.dials++
   }
 
   dialFailed(): void {
     this.#dialing--
-    this.#counters.dialFailures++
+    this.#context.counters.dialFailures++
   }
 
   /** The dialed connection is out. */
   dialed(connection: T): Member<T> {
+    const { now, options } = this.#context
     this.#dialing--
-    const member = createMember(connection, this.#now())
-    this.#out.add(member)
+    const dialedAt = now()
+    const { maxConnLifetimeMs, lifetimeJitterMs } = options
+    const lifetimeMs = maxConnLifetimeMs - (lifetimeJitterMs > 0 ? Math.random() * lifetimeJitterMs : 0)
+    const expiresAt = maxConnLifetimeMs > 0 ? dialedAt + lifetimeMs : Number.POSITIVE_INFINITY
+    const member = createMember(connection, dialedAt, expiresAt)
+    this.#out.pushFront(member)
+    const { closed } = connection
+    if (closed instanceof Promise) {
+      const drop = (): void => this.#dropDead(member)
+      closed.then(drop, drop)
+    }
     return member
   }
 
   /** The idle connection used last, of those that live; it is out then. */
   takeIdle(): Member<T> | undefined {
     for (let member = this.#idle.popFront(); member !== undefined; member = this.#idle.popFront()) {
-      this.#out.add(member)
+      this.#out.pushFront(member)
       if (member.connection.error === undefined) return member
       this.evict(member, 'broken')
     }
     return undefined
   }
 
+  /** The time, where {@link prune} and {@link isOverAge} need it: asking for it costs as much as all the rest. */
+  get time(): number {
+    return this.#isTimed ? this.#context.now() : 0
+  }
+
   /** Closes what has been idle for longer than idleTimeout: as long is still good. */
-  prune(): void {
-    const { idleTimeoutMs } = this.#options
+  prune(time: number): void {
+    const { idleTimeoutMs } = this.#context.options
     if (idleTimeoutMs === 0) return
-    const now = this.#now()
     for (let oldest = this.#idle.back; oldest !== undefined; oldest = this.#idle.back) {
-      if (oldest.lastUsedAt + idleTimeoutMs >= now) return
-      this.#evictOldest('idleTimeout')
+      if (oldest.lastUsedAt + idleTimeoutMs >= time) return
+      this.evict(oldest, 'idleTimeout')
+    }
+  }
+
+  /** Closes idle ones that are too old, wherever they are in the list. */
+  pruneOverAge(time: number): void {
+    for (let member = this.#idle.back; member !== undefined; ) {
+      const { newer } = member
+      if (this.isOverAge(member, time)) this.evict(member, 'lifetime')
+      member = newer
     }
   }
 
   /** At exactly maxConnLifetime it is. */
-  isOverAge(member: Member<T>): boolean {
-    const { maxConnLifetimeMs } = this.#options
-    return maxConnLifetimeMs > 0 && this.#now() - member.createdAt >= maxConnLifetimeMs
+  isOverAge(member: Member<T>, time: number): boolean {
+    return time >= member.expiresAt
   }
 
   /** Takes a clean connection back: to the front of the idle list, which keeps maxIdle. */
   putIdle(member: Member<T>): void {
+    if (member.isRetired && !this.#isClosed) {
+      this.evict(member, 'retired')
+      return
+    }
     this.#out.delete(member)
     if (this.#isClosed) {
       this.#leaving.close(member.connection)
       return
     }
-    member.lastUsedAt = this.#now()
+    member.lastUsedAt = this.#context.now()
     this.#idle.pushFront(member)
-    if (this.#idle.count > this.#options.maxIdle) this.#evictOldest('overflow')
+    const { back } = this.#idle
+    if (this.#idle.count > this.#context.options.maxIdle && back !== undefined) this.evict(back, 'overflow')
   }
 
-  /** Gives up a connection that is out: politely if it is only too old, otherwise it is destroyed. */
+  /** Gives up a connection, idle or out: politely if it has done nothing wrong, otherwise it is destroyed. */
   evict(member: Member<T>, reason: EvictionReason, error?: Error): void {
-    this.#out.delete(member)
-    this.#counters.evictions[reason]++
-    if (reason === 'lifetime') this.#leaving.close(member.connection)
-    else member.connection.destroy(error)
+    const { counters, pool } = this.#context
+    const { connection } = member
+    member.list?.delete(member)
+    counters.evictions[reason]++
+    if (politeReasons.has(reason)) this.#leaving.close(connection)
+    else connection.destroy(error)
+    if (trace.evict.hasSubscribers) trace.evict.publish({ pool, connection, reason })
   }
 
   /** Whether it is the pool's still; {@link destroyAll} takes all of them away. */
   isOut(member: Member<T>): boolean {
-    return this.#out.has(member)
+    return member.list === this.#out
+  }
+
+  /** Gives up all idle ones. */
+  evictIdle(reason: EvictionReason, error?: Error): void {
+    for (let member = this.#idle.back; member !== undefined; member = this.#idle.back) {
+      this.evict(member, reason, error)
+    }
+  }
+
+  /** Idle ones go, those that are out go when they come back. */
+  retire(): void {
+    this.evictIdle('retired')
+    for (let member = this.#out.back; member !== undefined; member = member.newer) member.isRetired = true
   }
 
   /** Closes the idle ones, and from now on the others when they come back. */
@@ -131,19 +178,18 @@ export class Stock<T extends PooledConnection> {
   /** Destroys all that there is. */
   destroyAll(error: Error): void {
     this.#isClosed = true
-    for (let member = this.#idle.popFront(); member !== undefined; member = this.#idle.popFront()) {
-      member.connection.destroy(error)
+    for (const list of [this.#idle, this.#out]) {
+      for (let member = list.popFront(); member !== undefined; member = list.popFront()) {
+        member.connection.destroy(error)
+      }
     }
-    const out = [...this.#out]
-    this.#out.clear()
-    for (const { connection } of out) connection.destroy(error)
     this.#leaving.destroyAll(error)
   }
 
-  #evictOldest(reason: 'idleTimeout' | 'overflow'): void {
-    const oldest = this.#idle.popBack()
-    if (oldest === undefined) return
-    this.#counters.evictions[reason]++
-    this.#leaving.close(oldest.connection)
+  /** An idle connection whose peer has ended it goes at once. One that is out is seen to when it comes back. */
+  #dropDead(member: Member<T>): void {
+    if (member.list !== this.#idle) return
+    this.evict(member, 'broken')
+    this.#onLess(true)
   }
 }

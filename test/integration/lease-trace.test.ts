@@ -8,7 +8,8 @@ import { connect } from '../../lib/connection/index.ts'
 import { Pool } from '../../lib/pool/index.ts'
 import { eventually, startServer } from '../support/real-servers.ts'
 
-const HANDSHAKE = ['HELLO 3 SETNAME worker', 'CLIENT SETINFO', 'CLIENT SETINFO', 'SELECT 2']
+// CLIENT SETINFO is left out: MONITOR tells it only where the server knows it, from 7.2 on.
+const HANDSHAKE = ['HELLO 3 SETNAME worker', 'SELECT 2']
 
 const traces: readonly (readonly [does: readonly string[], seen: readonly string[]])[] = [
   [['PING'], ['PING']],
@@ -64,14 +65,14 @@ test('the server is sent what undoes the lease, in this order, and nothing else'
     })
     await marker.call('ECHO', `end-${i}`)
     await eventually('the monitor has told all', () => lines.some((line) => line.includes(`end-${i}`)))
-    assert.deepEqual(lines.filter((line) => line.includes(address)).map(spoken), seen)
+    const told = lines.filter((line) => line.includes(address) && !line.includes('"SETINFO"'))
+    assert.deepEqual(told.map(spoken), seen)
   }
   assert.equal(pool.stats().dials, 1)
 })
 
-/** The command of a line of MONITOR's; of CLIENT SETINFO and ECHO without what differs. */
+/** The command of a line of MONITOR's; of ECHO without what differs. */
 function spoken(line: string): string {
   const words = [...line.matchAll(/"((?:[^"\\]|\\.)*)"/g)].map(([, word]) => word ?? '')
-  if (words[1] === 'SETINFO') return 'CLIENT SETINFO'
   return words[0] === 'ECHO' ? 'ECHO' : words.join(' ')
 }

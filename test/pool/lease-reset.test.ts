@@ -165,10 +165,12 @@ test('pushes that the borrower brought about do not reach the listener of the di
   const lease = await pool.get()
   lease.connection.onPush = () => assert.fail('the borrower is gone')
   for (const line of ['SUBSCRIBE x', 'SSUBSCRIBE y', 'MONITOR']) await lease.execute(line.split(' '))
+  await lease.call('RESET') // and still the lines that were on their way
   const closed = lease.close()
   for (const kind of ['message', 'pmessage', 'smessage', 'monitor', 'invalidate'])
     connection.onPush?.([kind, 'x'])
   connection.onPush?.([Buffer.from('message'), 'x'])
+  connection.onPush?.(['unsubscribe', null, 0])
   await closed
   assert.deepEqual(heard, ['invalidate'])
   assert.equal(connection.onPush, listener)
@@ -211,6 +213,11 @@ const hostile: [what: string, script: Script, options?: ConnectionOptions][] = [
   ],
   ['a server that forbids RESET', ([name]) => (name === 'RESET' ? '-NOPERM no\r\n' : undefined)],
   ['a server that refuses HELLO', ([name]) => (name === 'HELLO' ? '-WRONGPASS no\r\n' : undefined)],
+  [
+    'a server that refuses HELLO and does not say so', // redis/redis#15640
+    ([name, version]) => (name === 'HELLO' && version ? '' : undefined),
+    { database: 3, password: 'wrong' },
+  ],
   ['a server that forbids HELLO', ([name]) => (name === 'HELLO' ? '-NOPERM no\r\n' : undefined)],
   [
     'a server that refuses SELECT',

@@ -21,6 +21,18 @@ test("the defaults are redigo's zero values, and a bound for cleaning", () => {
     maxConnLifetimeMs: 0,
     testOnBorrow: undefined,
     resetTimeoutMs: 1000,
+    minIdle: 0,
+    waitTimeoutMs: 0,
+    maxWaiting: 0,
+    sweepIntervalMs: 0,
+    lifetimeJitterMs: 0,
+    maxConcurrentDials: 0,
+    dialBackoffMs: 0,
+    maxDialBackoffMs: 10_000,
+    pingIfIdleLongerThanMs: 0,
+    distrust: false,
+    leakTimeoutMs: 0,
+    leakStacks: false,
   })
 })
 
@@ -34,6 +46,18 @@ test('undefined is the default of every option', () => {
     maxConnLifetime: undefined,
     testOnBorrow: undefined,
     resetTimeout: undefined,
+    minIdle: undefined,
+    waitTimeout: undefined,
+    maxWaiting: undefined,
+    sweepInterval: undefined,
+    lifetimeJitter: undefined,
+    maxConcurrentDials: undefined,
+    dialBackoff: undefined,
+    maxDialBackoff: undefined,
+    pingIfIdleLongerThan: undefined,
+    distrust: undefined,
+    leakTimeout: undefined,
+    leakStacks: undefined,
   }
   assert.deepEqual(resolvePoolOptions(options), resolvePoolOptions({ dial }))
 })
@@ -49,6 +73,18 @@ test("what is given is taken over, frozen, and the caller's object left alone", 
     maxConnLifetime: 0.5,
     testOnBorrow,
     resetTimeout: 2 ** 31 - 1,
+    minIdle: 3,
+    waitTimeout: 50,
+    maxWaiting: 100,
+    sweepInterval: 1000,
+    lifetimeJitter: 0.5,
+    maxConcurrentDials: 4,
+    dialBackoff: 100,
+    maxDialBackoff: 100,
+    pingIfIdleLongerThan: 60_000,
+    distrust: true,
+    leakTimeout: 30_000,
+    leakStacks: true,
   })
   const resolved = resolvePoolOptions(options)
   assert.ok(Object.isFrozen(resolved))
@@ -61,6 +97,18 @@ test("what is given is taken over, frozen, and the caller's object left alone", 
     maxConnLifetimeMs: 0.5,
     testOnBorrow,
     resetTimeoutMs: 2 ** 31 - 1,
+    minIdle: 3,
+    waitTimeoutMs: 50,
+    maxWaiting: 100,
+    sweepIntervalMs: 1000,
+    lifetimeJitterMs: 0.5,
+    maxConcurrentDials: 4,
+    dialBackoffMs: 100,
+    maxDialBackoffMs: 100,
+    pingIfIdleLongerThanMs: 60_000,
+    distrust: true,
+    leakTimeoutMs: 30_000,
+    leakStacks: true,
   })
 })
 
@@ -74,6 +122,12 @@ const wrongTypes: readonly (readonly [unknown, RegExp])[] = [
   [{ dial, wait: 1 }, /wait must be a boolean, got 1$/],
   [{ dial, idleTimeout: null }, /idleTimeout must be a number of milliseconds, got null$/],
   [{ dial, testOnBorrow: true }, /testOnBorrow must be a function, got true$/],
+  [{ dial, distrust: 'yes' }, /distrust must be a boolean, got string$/],
+  [{ dial, leakStacks: 1 }, /leakStacks must be a boolean, got 1$/],
+  [{ dial, minIdle: '1' }, /minIdle must be an integer, got string$/],
+  [{ dial, maxConcurrentDials: true }, /maxConcurrentDials must be an integer, got true$/],
+  [{ dial, waitTimeout: '50' }, /waitTimeout must be a number of milliseconds, got string$/],
+  [{ dial, pingIfIdleLongerThan: {} }, /pingIfIdleLongerThan must be a number of milliseconds, got object$/],
   [{ dial, maxidle: 3 }, /no option maxidle, the nearest is maxIdle$/],
   [{ dial, MaxActive: 3 }, /no option MaxActive, the nearest is maxActive$/],
   [{ dial, idle_timeout: 3 }, /no option idle_timeout, the nearest is idleTimeout$/],
@@ -92,6 +146,17 @@ const wrongRanges: readonly (readonly [object, RegExp])[] = [
   [{ maxActive: Number.NaN }, /maxActive must be an integer, 0 or more, got NaN$/],
   [{ idleTimeout: -1 }, /idleTimeout must be from 0 to 9007199254740991 milliseconds, got -1$/],
   [{ maxConnLifetime: Number.POSITIVE_INFINITY }, /maxConnLifetime must be .* got Infinity$/],
+  [{ minIdle: 3, maxIdle: 2 }, /minIdle must be at most maxIdle, 2, got 3$/],
+  [{ minIdle: 3, maxIdle: 3, maxActive: 2 }, /minIdle must be at most maxActive, 2, got 3$/],
+  [{ lifetimeJitter: 1 }, /lifetimeJitter must be at most maxConnLifetime, 0 milliseconds, got 1$/],
+  [
+    { dialBackoff: 2, maxDialBackoff: 1 },
+    /maxDialBackoff must be at least dialBackoff, 2 milliseconds, got 1$/,
+  ],
+  [{ maxWaiting: -1 }, /maxWaiting must be an integer, 0 or more, got -1$/],
+  [{ waitTimeout: 2 ** 31 }, /waitTimeout must be from 0 to 2147483647 milliseconds, got 2147483648$/],
+  [{ sweepInterval: 2 ** 31 }, /sweepInterval must be .* got 2147483648$/],
+  [{ leakTimeout: -1 }, /leakTimeout must be .* got -1$/],
   [{ resetTimeout: Number.NaN }, /resetTimeout must be from 0 to 2147483647 milliseconds, got NaN$/],
   [{ resetTimeout: 2 ** 31 }, /resetTimeout must be .* got 2147483648$/],
 ]
@@ -100,6 +165,15 @@ for (const [options, message] of wrongRanges) {
     assert.throws(() => resolveLoose({ dial, ...options }), { name: 'RangeError', message })
   })
 }
+
+test('a pause between dials that is longer than the default maximum is its own maximum', () => {
+  const { dialBackoffMs, maxDialBackoffMs } = resolvePoolOptions({ dial, dialBackoff: 60_000 })
+  assert.deepEqual([dialBackoffMs, maxDialBackoffMs], [60_000, 60_000])
+})
+
+test('minIdle may be more than nothing while maxActive sets no limit', () => {
+  assert.equal(resolvePoolOptions({ dial, minIdle: 2, maxIdle: 2 }).minIdle, 2)
+})
 
 test('a pool is not made of wrong options', () => {
   assert.throws(() => new Pool({ dial, maxIdle: -1 }), RangeError)

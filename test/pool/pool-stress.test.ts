@@ -1,10 +1,11 @@
 // Many pools, each with random options, through random operations by random hands: dials that hang, fail or give
 // nonsense, tests that hang or throw, clean-ups that stall, borrowers that abort, connections that break, ends at any
-// time. After every operation the invariants hold. A failure names its seed; RESPOOL_SEED runs it again.
+// time, new generations, drains, silent sweepers. After every operation the invariants hold. A failure names its seed; RESPOOL_SEED runs it again.
 
 import assert from 'node:assert/strict'
 import { getEventListeners } from 'node:events'
 import { test } from 'node:test'
+import { RespoolError } from '../../lib/errors.ts'
 import { type Lease, Pool, type PoolOptions } from '../../lib/pool/index.ts'
 import { ManualClock, settled } from '../support/clock.ts'
 import { CountingDialer } from '../support/counting-dialer.ts'
@@ -24,6 +25,8 @@ const COMMANDS = [
   'SSUBSCRIBE s',
 ]
 const RARE_COMMANDS = ['SELECT 1', 'MONITOR', 'BLPOP k 0', 'CLIENT REPLY OFF']
+
+const RETIRED = new Error('retired')
 
 /** A generator of numbers from 0 to below 1, the same for the same seed (mulberry32). */
 function createRandom(seed: number): () => number {
@@ -49,7 +52,11 @@ class Scene {
   readonly #random: () => number
   readonly #maxIdle: number
   readonly #maxActive: number
+  readonly #maxWaiting: number
+  readonly #maxConcurrentDials: number
   readonly #waits: boolean
+  /** Whether some may wait for their turn to dial. */
+  readonly #takesTurns: boolean
   readonly #tick: (ms: number) => void
   /** Signals that several calls share. */
   readonly #shared = [new AbortController(), new AbortController()]
@@ -58,7 +65,9 @@ class Scene {
   readonly #lent = new Set<FakeConnection>()
   readonly #tests: { readonly signal: AbortSignal; readonly end: (error?: Error) => void }[] = []
   readonly #closing: Promise<void>[] = []
-  #ended: 'closed' | 'destroyed' | undefined
+  /** Promises of the pool that must come to an end with it, and how many have. */
+  readonly #promised: Promise<unknown>[] = []
+  #ended: 'draining' | 'closed' | 'destroyed' | undefined
   served = 0
 
   constructor(random: () => number, tick: (ms: number) => void) {
@@ -67,6 +76,12 @@ class Scene {
     this.#maxIdle = this.#below(4)
     this.#maxActive = this.#below(5)
     this.#waits = this.#chance(0.7)
+    this.#maxWaiting = this.#chance(0.3) ? 1 + this.#below(4) : 0
+    this.#maxConcurrentDials = this.#chance(0.5) ? 1 + this.#below(3) : 0
+    const dialBackoff = this.#chance(0.3) ? 30 : 0
+    this.#takesTurns = this.#maxConcurrentDials + dialBackoff > 0
+    const maxConnLifetime = this.#chance(0.5) ? 400 : 0
+    const minIdle = this.#chance(0.3) ? this.#below(1 + Math.min(this.#maxIdle, this.#maxActive || 9)) : 0
     this.dialer.isHeld = true
     const options: PoolOptions<FakeConnection> = {
       dial: this.dialer.dial,
@@ -74,7 +89,18 @@ class Scene {
       maxActive: this.#maxActive,
       wait: this.#waits,
       idleTimeout: this.#chance(0.5) ? 100 : 0,
-      maxConnLifetime: this.#chance(0.5) ? 400 : 0,
+      maxConnLifetime,
+      minIdle,
+      maxWaiting: this.#maxWaiting,
+      maxConcurrentDials: this.#maxConcurrentDials,
+      dialBackoff,
+      waitTimeout: this.#chance(0.3) ? 60 : 0,
+      sweepInterval: this.#chance(0.5) ? 20 : 0,
+      lifetimeJitter: maxConnLifetime / 2,
+      pingIfIdleLongerThan: this.#chance(0.3) ? 50 : 0,
+      distrust: this.#chance(0.5),
+      leakTimeout: this.#chance(0.3) ? 50 : 0,
+      leakStacks: this.#chance(0.1),
       testOnBorrow: this.#chance(0.5) ? (_connection, _at, signal) => this.#test(signal) : undefined,
       resetTimeout: 50,
     }
@@ -91,9 +117,12 @@ class Scene {
       [6, () => this.#endDial()],
       [4, () => this.#endTest()],
       [4, () => this.#holdOrAnswer()],
-      [1, () => this.#pick(this.dialer.connections)?.break()],
+      [1, () => this.#breakOne()],
+      [0.3, () => this.pool.retire(RETIRED)],
+      [0.5, () => void this.#promised.push(this.pool.warmUp(this.#anySignal()).catch(() => undefined))],
       [2, () => this.clock.advance(this.#below(80))],
-      [2, () => this.#tick(this.#below(30))],
+      [4, () => this.#passTime(this.#below(30))],
+      [0.02, () => this.#drain()],
       [0.05, () => this.#end()],
     ]
     let choice = this.#random() * operations.reduce((sum, [weight]) => sum + weight, 0)
@@ -112,10 +141,14 @@ class Scene {
     assert.ok(idleCount <= this.#maxIdle, `${idleCount} idle, maxIdle ${this.#maxIdle}`)
     assert.equal(dials, this.dialer.dialed)
     if (this.#maxActive > 0) assert.ok(activeCount <= this.#maxActive, `${activeCount} active`)
-    if (!this.#waits || this.#maxActive === 0) assert.equal(waitingCount, 0)
-    if (waitingCount > 0)
+    if ((!this.#waits || this.#maxActive === 0) && !this.#takesTurns) assert.equal(waitingCount, 0)
+    if (waitingCount > 0 && !this.#takesTurns)
       assert.equal(activeCount - idleCount, this.#maxActive, 'waiting beside a vacant place')
-    if (this.#ended !== undefined) assert.deepEqual([idleCount, waitingCount], [0, 0])
+    if (this.#maxWaiting > 0) assert.ok(waitingCount <= this.#maxWaiting, `${waitingCount} waiting`)
+    if (this.#maxConcurrentDials > 0) assert.ok(this.dialer.held.length <= this.#maxConcurrentDials)
+    for (const { connection } of this.pool.holders()) assert.equal(connection.ended, undefined)
+    if (this.#ended === 'closed' || this.#ended === 'destroyed')
+      assert.deepEqual([idleCount, waitingCount], [0, 0])
   }
 
   /** What holds once all promises have gone on. */
@@ -123,12 +156,12 @@ class Scene {
     this.check()
     const { activeCount, evictions, hits, misses, waitingCount } = this.pool.stats()
     const dialing = this.dialer.held.length
-    assert.equal(this.dialer.open, activeCount - dialing, 'open connections are those of the pool')
-    assert.equal(
-      this.#calls.length,
-      waitingCount + this.#attendedCount() + this.#calls.filter((call) => call.isSettled).length,
-      'every call is settled, waiting, testing or dialing',
-    )
+    const queued = activeCount - dialing - this.dialer.open
+    assert.ok(queued >= 0 && queued <= (this.#takesTurns ? waitingCount : 0), 'open are those of the pool')
+    const unsettled = this.#calls.filter((call) => !call.isSettled).length
+    const attended = unsettled - waitingCount
+    assert.ok(attended >= 0, 'waiting without a call')
+    assert.ok(attended <= this.#attendedCount(), 'every call is settled, waiting, testing or dialing')
     if (this.#ended === undefined) {
       const evicted = Object.values(evictions).reduce((sum, count) => sum + count, 0)
       assert.equal(this.dialer.connections.length, this.dialer.open + evicted, 'every eviction is counted')
@@ -139,7 +172,7 @@ class Scene {
   /** Lets everything come to its end; then nothing is left. */
   async finish(): Promise<void> {
     const closed = this.pool.close()
-    this.#ended ??= 'closed'
+    if (this.#ended !== 'destroyed') this.#ended = 'closed'
     while (!this.#isQuiet()) {
       while (this.#tests.length > 0) this.#endTest()
       while (this.dialer.held.length > 0) this.#endDial()
@@ -147,13 +180,13 @@ class Scene {
       for (const connection of this.dialer.connections) connection.answer()
       await settled()
       for (const lease of this.#leases) this.#closeLease(lease)
-      this.#tick(50)
+      this.#passTime(50)
       await settled()
       this.check()
     }
     this.#tick(50) // the bound of those that are stuck in their close()
     await closed
-    await Promise.all(this.#closing)
+    await Promise.all([...this.#closing, ...this.#promised])
     assert.equal(this.dialer.open, 0)
     assert.equal(this.pool.stats().activeCount, 0)
     for (const { signal } of [...this.#shared, ...this.#calls.map(({ controller }) => controller)]) {
@@ -166,9 +199,12 @@ class Scene {
     return !isBusy && this.#calls.every((call) => call.isSettled) && this.dialer.open === 0
   }
 
-  /** Calls for which a test or a dial is under way; those whose caller has gone are for nobody. */
+  /** Calls for which a test, a PING or a dial may be under way: those whose caller has gone are for nobody. */
   #attendedCount(): number {
-    return [...this.#tests, ...this.dialer.held].filter(({ signal }) => !signal.aborted).length
+    const tests = this.#tests.filter(({ signal }) => !signal.aborted)
+    const dials = this.dialer.held.filter(({ signal }) => !signal.aborted || signal.reason === RETIRED)
+    const pings = this.dialer.connections.filter(({ pendingCount }) => pendingCount > 0)
+    return tests.length + dials.length + pings.length
   }
 
   #get(): void {
@@ -256,9 +292,34 @@ class Scene {
     connection.answer(connection.isHeld ? 1 : undefined)
   }
 
+  #breakOne(): void {
+    const lost = new RespoolError('CONNECTION_LOST', 'the peer closed the connection')
+    this.#pick(this.dialer.connections)?.break(this.#chance(0.7) ? lost : undefined)
+  }
+
+  /** For the pool and its timers alike. */
+  #passTime(ms: number): void {
+    this.clock.advance(ms)
+    this.#tick(ms)
+  }
+
+  #anySignal(): { signal?: AbortSignal } {
+    const controller = this.#chance(0.5) ? this.#pick(this.#shared) : undefined
+    return controller === undefined ? {} : { signal: controller.signal }
+  }
+
+  #drain(): void {
+    const options = this.#chance(0.3) ? this.#anySignal() : {}
+    const isAborted = options.signal?.aborted === true
+    if (isAborted) this.#ended = 'destroyed'
+    else if (options.signal === undefined) this.#ended ??= 'draining'
+    else return // an abort at some later time would be an end of the pool that the scene does not know of
+    this.#promised.push(this.pool.drain(options).catch(() => undefined))
+  }
+
   #end(): void {
     if (this.#chance(0.5)) {
-      this.#ended ??= 'closed'
+      if (this.#ended !== 'destroyed') this.#ended = 'closed'
       this.#closing.push(this.pool.close())
     } else {
       this.#ended = 'destroyed'

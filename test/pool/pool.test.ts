@@ -472,11 +472,25 @@ test('statistics are a frozen snapshot', async () => {
     waitingCount: 0,
     waitCount: 0,
     waitDuration: 0,
+    longestWait: 0,
     hits: 1,
     misses: 1,
+    timeouts: 0,
+    aborts: 0,
+    rejections: 0,
     dials: 1,
     dialFailures: 0,
-    evictions: { overflow: 0, idleTimeout: 0, lifetime: 0, failedTest: 0, broken: 0, dirty: 0 },
+    leaks: 0,
+    evictions: {
+      overflow: 0,
+      idleTimeout: 0,
+      lifetime: 0,
+      failedTest: 0,
+      broken: 0,
+      dirty: 0,
+      suspect: 0,
+      retired: 0,
+    },
   })
 })
 

@@ -22,6 +22,8 @@ export interface FakeEvents {
 
 export class FakeConnection implements PooledConnection {
   error: Error | undefined
+  /** Resolves when it has ended, however. */
+  readonly closed: Promise<void>
   onPush: PooledConnection['onPush']
   /** How it ended. */
   ended: 'closed' | 'destroyed' | undefined
@@ -43,9 +45,13 @@ export class FakeConnection implements PooledConnection {
   }
   readonly #events: FakeEvents
   readonly #pending: Pending[] = []
+  #resolveClosed!: () => void
 
   constructor(events: FakeEvents = {}) {
     this.#events = events
+    this.closed = new Promise((resolve) => {
+      this.#resolveClosed = resolve
+    })
   }
 
   get pendingCount(): number {
@@ -107,6 +113,7 @@ export class FakeConnection implements PooledConnection {
   break(error: Error = new Error('broken')): void {
     this.error ??= error
     this.#failPending(error)
+    this.#resolveClosed()
   }
 
   #end(how: 'closed' | 'destroyed', error: Error): void {
@@ -115,6 +122,7 @@ export class FakeConnection implements PooledConnection {
     this.error ??= error
     this.#events.onEnd?.(this)
     this.#failPending(error)
+    this.#resolveClosed()
   }
 
   #failPending(error: Error): void {
