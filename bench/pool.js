@@ -21,7 +21,7 @@ const WORKER = join(dirname(fileURLToPath(import.meta.url)), 'pools', 'worker.js
 const GRACE_MS = 20_000
 const LEASES_COUNTED = 50_000
 /** Room for all that these leases allocate, so that the collector does not run while they are counted. */
-const FLAGS = ['--expose-gc', '--max-semi-space-size=256', '--min-semi-space-size=256']
+const COUNTING = ['--expose-gc', '--max-semi-space-size=256', '--min-semi-space-size=256']
 
 const { build, against, runtime } = options
 const values = readOptions(
@@ -62,22 +62,36 @@ async function measure(work) {
   const team = []
   for (const name of names) {
     if (pools[name].needsServer && work !== 'get') continue
-    const where = work === 'get' ? server.where.tcp : undefined
-    const task = { pool: name, work, where, builds: setting.builds }
-    const child = start([setting.node, ...FLAGS, WORKER, JSON.stringify(task)], CLIENT_CORE)
-    const { next, ask, stop } = talkTo(child, name)
-    await next(GRACE_MS)
-    team.push({ name, samples: [], bytes: undefined, ask, stop })
+    team.push({ name, samples: [], ...(await open(name, work, [])) })
   }
   for (const { ask } of team) await ask({ ms: ms * 2 }, ms + GRACE_MS)
   for (let i = 0; i < rounds; i += 1) {
     for (const { ask, samples } of team) samples.push(await ask({ ms }, ms + GRACE_MS))
   }
-  if (work === 'idle') {
-    for (const member of team) member.bytes = (await member.ask({ leases: LEASES_COUNTED }, GRACE_MS)).bytes
-  }
   for (const { stop } of team) stop()
-  return Object.fromEntries(team.map(({ name, samples, bytes }) => [name, { samples, bytes }]))
+  const found = {}
+  for (const { name, samples } of team) {
+    found[name] = { samples, bytes: work === 'idle' ? await countBytes(name) : undefined }
+  }
+  return found
+}
+
+/** In a process of its own: with so large a young generation every lease is in memory that was never touched. */
+async function countBytes(name) {
+  const { ask, stop } = await open(name, 'idle', COUNTING)
+  await ask({ ms: 100 }, GRACE_MS)
+  const { bytes } = await ask({ leases: LEASES_COUNTED }, GRACE_MS)
+  stop()
+  return bytes
+}
+
+async function open(name, work, flags) {
+  const where = work === 'get' ? server.where.tcp : undefined
+  const task = { pool: name, work, where, builds: setting.builds }
+  const child = start([setting.node, ...flags, WORKER, JSON.stringify(task)], CLIENT_CORE)
+  const { next, ask, stop } = talkTo(child, name)
+  await next(GRACE_MS)
+  return { ask, stop }
 }
 
 function print(work, found) {

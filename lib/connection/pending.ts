@@ -3,7 +3,7 @@
 // Invariant: each command is settled once, by `take()` or `fail()`, whichever comes first. Settled early, it stays
 // in its place until its reply has come and is swallowed, unless it never left (`isDropped`): then no reply
 // will come. Small on purpose: one of these is made for each command, and what few commands need is in `special`.
-// Measured with all of it in one object: 10 % more CPU per command at 100 in flight.
+// Measured with all of it in one object: 3 % more time for a command.
 
 import type { ConnectionEffect } from '../commands/index.ts'
 import { ReplyError } from '../errors.ts'

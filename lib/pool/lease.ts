@@ -8,7 +8,7 @@
 // clean or not at all: what cannot be undone within `resetTimeout` is destroyed. From the first close() on, no
 // command of the borrower reaches the connection, which may be another's by then.
 
-import { isBlocking, StateBit, stateAfter } from '../commands/index.ts'
+import { isBlocking, isOrdinary, StateBit, stateAfter } from '../commands/index.ts'
 import type { Connection, ExecuteOptions } from '../connection/index.ts'
 import { PoolError, ReplyError } from '../errors.ts'
 import type { Argument, Reply } from '../resp/index.ts'
@@ -77,13 +77,14 @@ export class Lease<T extends PooledConnection = Connection> {
    * @returns the reply, as the connection gives it
    * @throws {PoolError} `LEASE_RETURNED`; for the rest see the connection
    */
-  call(name: string, ...args: Argument[]): Promise<Reply> {
-    return this.execute([name, ...args])
+  call(...command: [name: string, ...args: Argument[]]): Promise<Reply> {
+    return this.execute(command)
   }
 
   /** {@link Lease.call} with options. */
   execute(command: readonly Argument[], options?: ExecuteOptions): Promise<Reply> {
     if (this.#phase !== 'lent') return Promise.reject(leaseReturned())
+    if (isOrdinary(command)) return this.#member.connection.execute(command, options)
     const before = this.#state
     const reply = this.#member.connection.execute(command, options) // throws what is none: nothing was sent then
     // Before the command is written, and whatever comes of it: a refused MULTI counts as one.
@@ -143,13 +144,13 @@ export class Lease<T extends PooledConnection = Connection> {
   }
 
   #giveBack(): Promise<void> {
-    if (this.#phase !== 'lent') return Promise.resolve()
+    if (this.#phase !== 'lent') return RETURNED
     this.#phase = 'cleaning'
     const remedy = this.#remedy()
     const as = this.#verdict(remedy)
     if (as !== undefined) {
       this.#end(as)
-      return Promise.resolve()
+      return RETURNED
     }
     return new Promise((resolve) => {
       this.#cleaned = resolve
@@ -202,13 +203,16 @@ export class Lease<T extends PooledConnection = Connection> {
     if (this.#phase === 'returned') return
     this.#phase = 'returned'
     const { connection } = this.#member
-    clearTimeout(this.#timer)
+    if (this.#timer !== undefined) clearTimeout(this.#timer)
     if (connection.onPush !== this.#onPush) connection.onPush = this.#onPush
     const why = reason ?? (as === 'dirty' ? leaseReturned(' before its commands were answered') : undefined)
     this.#takeBack(this.#member, as, why)
     this.#cleaned?.()
   }
 }
+
+/** What most leases end with; one for all, since nothing is told by it. */
+const RETURNED = Promise.resolve()
 
 function leaseReturned(when = ''): PoolError {
   return new PoolError('LEASE_RETURNED', `the lease was given back${when}`)

@@ -17,7 +17,7 @@ const MAX_ROOM = 1024
 /** What a streamed aggregate has instead of a number of values to come: it ends by its end mark. */
 export const STREAMED = -1
 
-/** A decoder uses its frames again and again: a frame for each aggregate costs a tenth of a small one's time. */
+/** A decoder uses its frames again and again, so that a small aggregate costs its values and no more. */
 export class Frame {
   kind: FrameKind = Byte.array
   /** Values still to come; a pair of a map counts as two. */
