@@ -296,27 +296,29 @@ export class Connection {
     const signal = options?.signal
     if (signal?.aborted) return Promise.reject(new AbortError(signal))
     if (this.#isFull(commands.length)) return Promise.reject(this.#full())
+    const timeout = checkTimeout(options?.timeout ?? this.#options.commandTimeout)
     let arePlain = options?.onAttributes === undefined
     for (const command of commands) {
-      checkCommand(command)
       if (isOrdinary(command)) continue
       refuseReplyOff(connectionEffect(command))
       arePlain = false
     }
-    const timeout = checkTimeout(options?.timeout ?? this.#options.commandTimeout)
     if (commands.length === 0) return Promise.resolve([])
     if (!arePlain) {
+      for (const command of commands) checkCommand(command) // all of them before the first is added
       const outcome = (command: readonly Argument[]): Promise<Reply | Error> =>
         this.#add(command, options, signal).catch((error: Error) => error)
       return Promise.all(commands.map(outcome))
     }
-    return new Promise((resolve) => {
+    let batch!: PendingBatch
+    const outcomes = new Promise<(Reply | Error)[]>((resolve) => {
       const asBytes = options?.replies === 'buffer'
-      const batch = new PendingBatch(resolve, commands.length, asBytes, timeout, this.#now())
-      if (signal === undefined && !this.#isBlocked) this.#outbox.addAll(commands)
-      else this.#outbox.addRevocable(commands, batch)
-      this.#await(batch, signal)
+      batch = new PendingBatch(resolve, commands.length, asBytes, timeout, this.#now())
     })
+    if (signal === undefined && !this.#isBlocked) this.#outbox.addAll(commands)
+    else this.#outbox.addRevocable(commands, batch)
+    this.#await(batch, signal)
+    return outcomes
   }
 
   #add(
