@@ -16,6 +16,7 @@ import {
   DEFAULT_MAX_HELD,
   DEFAULT_MAX_HELD_BYTES,
   DEFAULT_PING_INTERVAL,
+  DEFAULT_SUSPECT_AFTER,
   type EndpointOptions,
   numberOption,
   type ReadFrom,
@@ -32,7 +33,15 @@ import {
 const DEFAULT_POOL = Object.freeze({ maxIdle: 10, maxActive: 100, wait: true, idleTimeout: 240_000 })
 
 /** What `Sentinel` is told with the rest, and a client for all kinds of deployments alike. */
-const BESIDE_SENTINEL = ['connection', 'pool', 'readFrom', 'pingInterval', 'maxHeld', 'maxHeldBytes'] as const
+const BESIDE_SENTINEL = [
+  'connection',
+  'pool',
+  'readFrom',
+  'pingInterval',
+  'suspectAfter',
+  'maxHeld',
+  'maxHeldBytes',
+] as const
 
 /** The Sentinel part of {@link ClientOptions}. */
 export interface ClientSentinelOptions
@@ -53,6 +62,7 @@ export interface ClientOptions extends Omit<ConnectionOptions, 'signal' | 'onPus
   readonly pool?: SentinelOptions['pool']
   /** See {@link SentinelOptions}. */
   readonly pingInterval?: number | undefined
+  readonly suspectAfter?: number | undefined
   readonly maxHeld?: number | undefined
   readonly maxHeldBytes?: number | undefined
 }
@@ -74,7 +84,16 @@ const SENTINEL_URL =
 export function resolveClientOptions(target: string | URL | ClientOptions = {}): ResolvedClientOptions {
   const options = typeof target === 'object' && !(target instanceof URL) ? target : fromUrl(target)
   if (options === null) throw new TypeError('client options must be a URL or an object, got null')
-  const { sentinel, readFrom = 'master', pool, pingInterval, maxHeld, maxHeldBytes, ...connection } = options
+  const {
+    sentinel,
+    readFrom = 'master',
+    pool,
+    pingInterval,
+    suspectAfter,
+    maxHeld,
+    maxHeldBytes,
+    ...connection
+  } = options
   checkReadFrom(readFrom)
   const resolved = resolveConnectionOptions(connection)
   const { commandTimeout } = resolved
@@ -87,7 +106,15 @@ export function resolveClientOptions(target: string | URL | ClientOptions = {}):
     for (const name of BESIDE_SENTINEL) {
       if (name in { ...sentinel }) throw new TypeError(`option ${name} has its place beside option sentinel`)
     }
-    const settings = { connection, pool: ownPool, readFrom, pingInterval, maxHeld, maxHeldBytes }
+    const settings = {
+      connection,
+      pool: ownPool,
+      readFrom,
+      pingInterval,
+      suspectAfter,
+      maxHeld,
+      maxHeldBytes,
+    }
     return { ...common, kind: 'sentinel', sentinel: resolveSentinelOptions({ ...sentinel, ...settings }) }
   }
   if (readFrom === 'replica') {
@@ -98,6 +125,7 @@ export function resolveClientOptions(target: string | URL | ClientOptions = {}):
     connection: { ...connection, commandTimeout },
     pool: ownPool,
     pingInterval: numberOption('pingInterval', pingInterval, DEFAULT_PING_INTERVAL, 0),
+    suspectAfter: numberOption('suspectAfter', suspectAfter, DEFAULT_SUSPECT_AFTER, 0),
     maxHeld: numberOption('maxHeld', maxHeld, DEFAULT_MAX_HELD, 1),
     maxHeldBytes: numberOption('maxHeldBytes', maxHeldBytes, DEFAULT_MAX_HELD_BYTES, 1),
   }

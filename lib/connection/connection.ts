@@ -23,7 +23,7 @@ import { AbortError, type ConnectionError, PoolError, TimeoutError } from '../er
 import { type Argument, checkCommand, type Reply } from '../resp/index.ts'
 import { Deadlines } from './deadline.ts'
 import { connectionFailure, protocolFailure, withOutcome } from './failure.ts'
-import type { Send } from './handshake.ts'
+import type { Greeting, Send } from './handshake.ts'
 import { Incoming } from './incoming.ts'
 import type { ResolvedConnectionOptions } from './options.ts'
 import { Outbox } from './outbox.ts'
@@ -85,6 +85,7 @@ export class Connection {
   #shakeAgain!: (send: Send, protocol: 2 | 3) => Promise<void>
   /** Version of RESP that the handshake had led to. */
   #shakenTo: 2 | 3 = 2
+  #id: number | undefined
   /** Instant of `performance.now()` of the batch being collected, in whole milliseconds: kept without an allocation. */
   #batchAt = 0
 
@@ -112,6 +113,11 @@ export class Connection {
   /** Version of RESP that is spoken. */
   get protocol(): 2 | 3 {
     return this.#incoming.protocol
+  }
+
+  /** The server's number of the connection, as CLIENT LIST has it; `undefined` over RESP2, where HELLO tells none. */
+  get id(): number | undefined {
+    return this.#id
   }
 
   /** Called with each push; see {@link ConnectionOptions.onPush}. The owner may set it at any time. */
@@ -205,10 +211,12 @@ export class Connection {
    * @param shakeAgain does what {@link reset} needs
    */
   async ready(
-    shake: (send: Send) => Promise<2 | 3>,
+    shake: (send: Send) => Promise<Greeting>,
     shakeAgain: (send: Send, protocol: 2 | 3) => Promise<void>,
   ): Promise<void> {
-    this.#incoming.protocol = await shake((command) => this.#send(command, { timeout: 0 }))
+    const { protocol, id } = await shake((command) => this.#send(command, { timeout: 0 }))
+    this.#incoming.protocol = protocol
+    this.#id = id
     if (this.#state === 'connecting') this.#state = 'ready'
     else throw this.#refusal()
     this.#commandState = 0

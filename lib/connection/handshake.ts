@@ -20,6 +20,14 @@ export interface HandshakeRequest {
   readonly database: number
 }
 
+/** What the server says of the connection. */
+export interface Greeting {
+  /** Version of RESP that is spoken from then on. */
+  readonly protocol: 2 | 3
+  /** The server's number of the connection; `undefined` where HELLO told none. */
+  readonly id: number | undefined
+}
+
 /** The step that the server refused; the connection makes an error of it that names the address. */
 export class RefusedStep {
   readonly step: string
@@ -34,15 +42,17 @@ export class RefusedStep {
 /** Refusals of HELLO that mean "not this version" rather than "not you": old servers, proxies, narrow ACLs. */
 const NO_HELLO = /^(NOPROTO|NOPERM|ERR unknown command|ERR unknown or unsupported|ERR Syntax error in HELLO)/i
 
+const IN_RESP2: Greeting = { protocol: 2, id: undefined }
+
 /** Gives a command to the connection and the promise of its reply. */
 export type Send = (command: readonly Argument[]) => Promise<Reply>
 
 /**
- * Goes through the handshake; resolves with the version of the protocol that is spoken from then on.
+ * Goes through the handshake.
  *
  * @throws {RefusedStep} or whatever ended the connection
  */
-export async function handshake(send: Send, request: HandshakeRequest): Promise<2 | 3> {
+export async function handshake(send: Send, request: HandshakeRequest): Promise<Greeting> {
   if (request.protocol === 2) return await speakResp2(send, request)
   const hello: Argument[] = ['HELLO', 3]
   const { credentials, clientName } = request
@@ -63,10 +73,12 @@ export async function handshake(send: Send, request: HandshakeRequest): Promise<
   if (greeting instanceof ReplyError) return await speakResp2(send, request)
   if (selected instanceof ReplyError) throw refusal(`SELECT ${request.database}`, selected, request)
   // a server that says yes and speaks RESP2 all the same has no map to greet with
-  return greeting instanceof Map ? 3 : 2
+  if (!(greeting instanceof Map)) return IN_RESP2
+  const id = greeting.get('id')
+  return { protocol: 3, id: typeof id === 'number' ? id : undefined }
 }
 
-async function speakResp2(send: Send, request: HandshakeRequest): Promise<2> {
+async function speakResp2(send: Send, request: HandshakeRequest): Promise<Greeting> {
   const { credentials, clientName, database } = request
   const steps: [name: string, command: Argument[]][] = []
   if (credentials !== undefined) {
@@ -83,7 +95,7 @@ async function speakResp2(send: Send, request: HandshakeRequest): Promise<2> {
     const reply = await answers[i]
     if (reply instanceof ReplyError) throw refusal(name, reply, request)
   }
-  return 2
+  return IN_RESP2
 }
 
 /**

@@ -21,7 +21,7 @@ import { type HandshakeRequest, handshake, RefusedStep, type Send } from './hand
  * @throws {RefusedStep} or whatever ended the connection
  */
 export async function shakeAgain(send: Send, request: HandshakeRequest): Promise<void> {
-  const [, protocol] = await Promise.all([reset(send), handshake(send, request)])
+  const [, { protocol }] = await Promise.all([reset(send), handshake(send, request)])
   if (protocol !== request.protocol) {
     throw new Error(`the server speaks RESP${protocol}, and spoke RESP${request.protocol} before`)
   }

@@ -20,6 +20,7 @@ import { Pool, type PoolOptions, type PoolStats } from '../pool/index.ts'
 import type { Argument, Reply } from '../resp/index.ts'
 import { type HoldLimits, HoldQueue, heldBytes } from './hold-queue.ts'
 import { isPermanent } from './outcome.ts'
+import { SilenceWatch } from './silence-watch.ts'
 
 /** A dead server is dialed at once, then with pauses that double from the first to the last of these. */
 const FIRST_BACKOFF_MS = 50
@@ -34,9 +35,14 @@ export interface EndpointOptions extends HoldLimits {
   readonly pool: Omit<PoolOptions<Connection>, 'dial'>
   /** Milliseconds of silence after which an idle shared connection is asked whether it is there; 0 = never. */
   readonly pingInterval: number
+  /**
+   * Milliseconds for which the shared connection may owe replies without a byte, before nothing more is written to it
+   * and a new connection is tried; 0 = never.
+   */
+  readonly suspectAfter: number
   /** Looks at each new connection; when it throws, the connection is not used. */
   readonly verify?: ((connection: Connection) => Promise<void>) | undefined
-  /** Told of each failed dial and each lost shared connection. Must not throw. */
+  /** Told of each failed dial, and of each shared connection that is lost or suspect. Must not throw. */
   readonly onTrouble?: ((error: Error) => void) | undefined
 }
 
@@ -46,6 +52,8 @@ export interface EndpointStats {
   readonly pool: PoolStats
   /** Whether the shared connection is up. */
   readonly connected: boolean
+  /** Whether it has owed replies without a sign for so long that nothing more is written to it for now. */
+  readonly suspect: boolean
   /** Commands on the shared connection that are owed a reply, and those that wait for it to come up. */
   readonly pending: number
   readonly held: number
@@ -64,6 +72,7 @@ export class Endpoint {
   #onDrained: (() => void) | undefined
   #shared: Connection | undefined
   #connecting: Promise<Connection> | undefined
+  readonly #silence: SilenceWatch
   #pingTimer: NodeJS.Timeout | undefined
   #backoffTimer: NodeJS.Timeout | undefined
   #failures = 0
@@ -77,6 +86,15 @@ export class Endpoint {
     this.#options = options
     this.#connectTimeoutMs = resolveConnectionOptions(options.connection).connectTimeout
     this.#held = new HoldQueue(`connection to ${address}`, options, () => this.#lastFailure)
+    this.#silence = new SilenceWatch(options.suspectAfter, {
+      dial: (signal) => this.#dial(signal),
+      onSuspect: () => this.#suspect(),
+      onCalm: () => this.#held.release(),
+      onReplaced: (dead, fresh) => {
+        dead.destroy(silent(address, 'a new connection is answered, and this one is not'))
+        this.#use(fresh)
+      },
+    })
     this.pool = new Pool({ ...options.pool, dial: (signal) => this.#dial(signal) })
   }
 
@@ -88,6 +106,11 @@ export class Endpoint {
   /** Whether the shared connection is up. */
   get isConnected(): boolean {
     return this.#shared !== undefined && this.#shared.error === undefined
+  }
+
+  /** Whether the shared connection owes replies and has been silent for `suspectAfter`: commands wait. */
+  get isSuspect(): boolean {
+    return this.#silence.isSuspect
   }
 
   /** Milliseconds for which the shared connection has waited for a sign of the peer; see {@link Connection.silence}. */
@@ -110,7 +133,8 @@ export class Endpoint {
   execute(command: readonly Argument[], options?: ExecuteOptions): Promise<Reply> {
     const shared = this.#shared
     if (this.#closing !== undefined) return Promise.reject(this.#ended ?? this.#closedError())
-    if (shared !== undefined && shared.error === undefined && this.#queued === 0) {
+    if (shared !== undefined && shared.error === undefined && this.#queued === 0 && !this.isSuspect) {
+      this.#silence.wake()
       return shared.execute(command, options)
     }
     return this.#executeWhenConnected(command, options)
@@ -124,11 +148,24 @@ export class Endpoint {
     return this.#connecting
   }
 
+  /** Opens as many connections of the pool as another one had, ahead of those who will want them. */
+  warm(count: number): void {
+    const { maxIdle = 0, maxActive = 0 } = this.#options.pool
+    const most = Math.min(count, maxIdle, maxActive === 0 ? maxIdle : maxActive)
+    for (let i = 0; i < most; i += 1) {
+      this.pool.get().then(
+        (lease) => lease.close(),
+        () => undefined, // who wants one is told why there is none
+      )
+    }
+  }
+
   stats(): EndpointStats {
     return Object.freeze({
       address: this.address,
       pool: this.pool.stats(),
       connected: this.isConnected,
+      suspect: this.isSuspect,
       pending: this.#shared?.pendingCount ?? 0,
       held: this.#held.length,
     })
@@ -175,6 +212,7 @@ export class Endpoint {
     this.#ending.abort(error)
     clearTimeout(this.#backoffTimer)
     clearInterval(this.#pingTimer)
+    this.#silence.stop()
     this.#held.fail(error)
   }
 
@@ -187,10 +225,10 @@ export class Endpoint {
     const expiresAt = timeout === 0 ? Number.POSITIVE_INFINITY : performance.now() + timeout
     this.#queued += 1
     try {
-      if (this.isConnected) {
+      if (this.isConnected && !this.isSuspect) {
         await undefined // behind those that were released a moment ago: they go in the same microtasks
       } else {
-        this.#reconnect()
+        if (!this.isConnected) this.#reconnect()
         await this.#held.wait({ bytes: heldBytes(command), expiresAt, timeout, signal: options?.signal })
       }
     } finally {
@@ -200,6 +238,7 @@ export class Endpoint {
     }
     const shared = this.isConnected ? (this.#shared as Connection) : await this.connect()
     const left = timeout === 0 ? 0 : Math.max(expiresAt - performance.now(), 1)
+    this.#silence.wake()
     return await shared.execute(command, { ...options, timeout: left })
   }
 
@@ -228,12 +267,7 @@ export class Endpoint {
         connection.destroy(this.#ended)
         throw this.#ended
       }
-      this.#shared = connection
-      this.#failures = 0
-      this.#lastFailure = undefined
-      void connection.closed.then(() => this.#lose(connection))
-      this.#watch(connection)
-      this.#held.release()
+      this.#use(connection)
       return connection
     } catch (error) {
       this.#connecting = undefined
@@ -243,6 +277,22 @@ export class Endpoint {
       this.#reconnectLater()
       throw error
     }
+  }
+
+  /** From now on it is the shared connection. */
+  #use(connection: Connection): void {
+    this.#shared = connection
+    this.#failures = 0
+    this.#lastFailure = undefined
+    void connection.closed.then(() => this.#lose(connection))
+    this.#watch(connection)
+    this.#silence.follow(connection)
+    this.#held.release()
+  }
+
+  #suspect(): void {
+    this.#lastFailure = silent(this.address, `no byte for ${this.#options.suspectAfter} ms`)
+    this.#options.onTrouble?.(this.#lastFailure)
   }
 
   async #dial(signal: AbortSignal): Promise<Connection> {
@@ -279,9 +329,11 @@ export class Endpoint {
     if (this.#shared !== connection) return
     this.#shared = undefined
     clearInterval(this.#pingTimer)
+    this.#silence.stop()
     if (this.#ended !== undefined) return
     this.#lastFailure = connection.error
     this.#options.onTrouble?.(connection.error as Error)
+    if (this.#held.length > 0) this.#reconnect()
   }
 
   /** An idle connection whose peer is gone without a word is found by asking. */
@@ -294,7 +346,7 @@ export class Endpoint {
       connection.execute(['PING'], { timeout: pingInterval }).catch((error: Error) => {
         // an error reply is an answer too: somebody is there
         if (performance.now() - connection.heardAt >= pingInterval)
-          connection.destroy(silent(this.address, error))
+          connection.destroy(silent(this.address, 'no answer to PING', error))
       })
     }, pingInterval).unref() // idle bookkeeping: a process that is done exits
   }
@@ -307,10 +359,8 @@ function unverified(address: string, error: Error): ConnectionError {
   return new ConnectionError('HANDSHAKE_FAILED', message, { address, phase: 'handshake', cause: error })
 }
 
-function silent(address: string, cause: Error): ConnectionError {
-  return new ConnectionError('CONNECTION_LOST', `the peer does not answer (${address})`, {
-    address,
-    phase: 'ready',
-    cause,
-  })
+function silent(address: string, how: string, cause?: Error): ConnectionError {
+  const message = `the peer does not answer: ${how} (${address})`
+  const details = { address, phase: 'ready' as const, ...(cause === undefined ? {} : { cause }) }
+  return new ConnectionError('CONNECTION_LOST', message, details)
 }

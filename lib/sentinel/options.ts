@@ -6,6 +6,7 @@ import {
   DEFAULT_MAX_HELD,
   DEFAULT_MAX_HELD_BYTES,
   DEFAULT_PING_INTERVAL,
+  DEFAULT_SUSPECT_AFTER,
   numberOption,
   type ReadFrom,
 } from '../endpoint/index.ts'
@@ -48,6 +49,11 @@ export interface SentinelOptions {
   /** Milliseconds of silence after which an idle shared connection is asked whether it is there; 0 = never. @default 1000 */
   readonly pingInterval?: number | undefined
   /**
+   * Milliseconds for which a server may owe replies without a byte, before nothing more is written to it and a new
+   * connection is tried, which takes the place of the silent one if it is answered; 0 = never. @default 250
+   */
+  readonly suspectAfter?: number | undefined
+  /**
    * What happens to writes from a leader's `+try-failover` to the end of the failover: `'hold'` them, within their
    * deadlines, or let them `'flow'` to the old master, where what is written after the promotion is lost.
    * @default 'hold'
@@ -74,6 +80,7 @@ export interface ResolvedSentinelOptions {
   readonly pollInterval: number
   readonly holdTimeout: number
   readonly pingInterval: number
+  readonly suspectAfter: number
   readonly onFailover: 'hold' | 'flow'
   readonly adoptEarly: boolean
   readonly maxHeld: number
@@ -91,6 +98,7 @@ const KNOWN = new Set<string>([
   'pollInterval',
   'holdTimeout',
   'pingInterval',
+  'suspectAfter',
   'onFailover',
   'adoptEarly',
   'maxHeld',
@@ -143,6 +151,7 @@ export function resolveSentinelOptions(options: SentinelOptions): ResolvedSentin
     pollInterval: numberOption('pollInterval', options.pollInterval, DEFAULT_POLL_INTERVAL, 10),
     holdTimeout: numberOption('holdTimeout', options.holdTimeout, DEFAULT_HOLD_TIMEOUT, 0),
     pingInterval: numberOption('pingInterval', options.pingInterval, DEFAULT_PING_INTERVAL, 0),
+    suspectAfter: numberOption('suspectAfter', options.suspectAfter, DEFAULT_SUSPECT_AFTER, 0),
     maxHeld: numberOption('maxHeld', options.maxHeld, DEFAULT_MAX_HELD, 1),
     maxHeldBytes: numberOption('maxHeldBytes', options.maxHeldBytes, DEFAULT_MAX_HELD_BYTES, 1),
   })

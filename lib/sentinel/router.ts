@@ -137,7 +137,7 @@ export class SentinelRouter implements Route {
       case 'master':
         return master
       case 'prefer-master':
-        return master?.isConnected ? master : (this.#replicas.pick() ?? master)
+        return master?.isConnected && !master.isSuspect ? master : (this.#replicas.pick() ?? master)
       case 'replica':
         return this.#replicas.pick()
       case 'prefer-replica':
@@ -206,7 +206,7 @@ export class SentinelRouter implements Route {
 
   /** How long what we know is good for, if no event comes. */
   #pauseMs(): number {
-    if (this.#master === undefined || this.#isHolding) return URGENT_MS
+    if (this.#master === undefined || this.#isHolding || this.#master.isSuspect) return URGENT_MS
     if (this.#trouble !== undefined || !this.#master.isConnected || !this.#replicas.isWell) return UNWELL_MS
     return this.#options.pollInterval * (0.9 + Math.random() * 0.2)
   }
@@ -308,6 +308,7 @@ export class SentinelRouter implements Route {
     this.#failover.end()
     this.#replicas.remove(address, fencedError(address, 'was promoted and is the master now'))
     if (old !== undefined) {
+      next.warm(old.pool.stats().activeCount)
       old.fence(fencedError(old.address, `is no longer the master, ${address} is (epoch ${epoch})`))
       const generation = this.#generation
       this.#later(() => this.#events.onSwitch({ from: old.address, to: address, epoch, generation }))
@@ -373,7 +374,7 @@ export class SentinelRouter implements Route {
       master: this.#master?.address,
       replicas: this.#replicas.states,
       sentinels: this.#sentinels.states,
-      holding: this.#master === undefined || this.#isHolding,
+      holding: this.#master === undefined || this.#master.isSuspect || this.#isHolding,
       ...(this.#trouble === undefined ? {} : { trouble: this.#trouble.message }),
     })
   }

@@ -29,11 +29,12 @@ export class Servers {
   }
 
   #open(address: string, verify: (connection: Connection) => Promise<void>): Endpoint {
-    const { connection, pool, pingInterval, maxHeld, maxHeldBytes } = this.#options
+    const { connection, pool, pingInterval, suspectAfter, maxHeld, maxHeldBytes } = this.#options
     const endpoint: Endpoint = new Endpoint(address, {
       connection: { ...connection, ...splitAddress(address) },
       pool,
       pingInterval,
+      suspectAfter,
       maxHeld,
       maxHeldBytes,
       verify,

@@ -28,6 +28,7 @@ test('without options a client is for the usual port of this machine', () => {
       connection: { commandTimeout: 5_000 },
       pool: { maxIdle: 10, maxActive: 100, wait: true, idleTimeout: 240_000 },
       pingInterval: 1_000,
+      suspectAfter: 250,
       maxHeld: 1_048_576,
       maxHeldBytes: 268_435_456,
     },
@@ -115,6 +116,7 @@ test('a Sentinel deployment is described by an object, too, and the object is le
     readFrom: 'replica',
     pool: Object.freeze({ maxActive: 3 }),
     pingInterval: 0,
+    suspectAfter: 250,
     maxHeld: 5,
     maxHeldBytes: 6,
   } satisfies ClientOptions)
@@ -135,6 +137,7 @@ test('a Sentinel deployment is described by an object, too, and the object is le
       pollInterval: 100,
       holdTimeout: 10_000,
       pingInterval: 0,
+      suspectAfter: 250,
       maxHeld: 5,
       maxHeldBytes: 6,
     },

@@ -803,7 +803,7 @@ test('silence is the time for which a reply has been owed and nothing came', asy
 test('a connection that is destroyed before it was ready never is', async () => {
   const connection = new Connection(new Socket(), 'nowhere', resolveConnectionOptions())
   const ready = connection.ready(
-    async () => 3,
+    async () => ({ protocol: 3, id: 1 }),
     async () => undefined,
   )
   connection.destroy()

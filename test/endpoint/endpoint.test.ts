@@ -18,6 +18,7 @@ function open(t: TestContext, port: number, overrides: Overrides = {}): Endpoint
     connection: { host: '127.0.0.1', port, commandTimeout: 2_000, ...connection },
     pool: { maxIdle: 2, maxActive: 2, wait: true },
     pingInterval: 0,
+    suspectAfter: 0,
     maxHeld: 1_000,
     maxHeldBytes: 100_000,
     ...others,
@@ -76,6 +77,7 @@ test('nothing connects before the first command', async (t) => {
     address: endpoint.address,
     pool: endpoint.pool.stats(),
     connected: false,
+    suspect: false,
     pending: 0,
     held: 0,
   })
@@ -496,4 +498,20 @@ test('a look that fails on its way says nothing of the command that waits for it
     assert.equal((error.cause as RespoolError).code, 'CONNECTION_LOST')
     return true
   })
+})
+
+test('warming opens as many connections as fit the idle list, and leaves them there', async (t) => {
+  const server = await scriptedServer(t, obliging)
+  const endpoint = open(t, portOf(server), { pool: { maxIdle: 3, maxActive: 5, wait: true } })
+  endpoint.warm(10)
+  await eventually('three are idle', () => endpoint.pool.stats().idleCount === 3)
+  assert.equal(server.peers.length, 3)
+  assert.equal(endpoint.pool.stats().activeCount, 3)
+})
+
+test('warming a server that is away harms nobody', async (t) => {
+  const [port = 0] = await freePorts(1)
+  const endpoint = open(t, port)
+  endpoint.warm(2)
+  await eventually('the dials have failed', () => endpoint.pool.stats().activeCount === 0)
 })

@@ -43,6 +43,7 @@ function open(t: TestContext, port: number, pool: { maxActive?: number; wait?: b
     connection: { host: '127.0.0.1', port, commandTimeout: 2_000 },
     pool: { maxIdle: 1, maxActive: 1, wait: true, ...pool },
     pingInterval: 0,
+    suspectAfter: 0,
     maxHeld: 10,
     maxHeldBytes: 1_000,
   })

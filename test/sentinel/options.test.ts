@@ -24,6 +24,7 @@ test('what is not said has its default, and the result is frozen', () => {
     pollInterval: 10_000,
     holdTimeout: 10_000,
     pingInterval: 1_000,
+    suspectAfter: 250,
     maxHeld: 1_048_576,
     maxHeldBytes: 268_435_456,
   })
@@ -45,6 +46,7 @@ test('what is said is taken over, and the caller keeps its objects', () => {
     pollInterval: 10,
     holdTimeout: 0,
     pingInterval: 0,
+    suspectAfter: 250,
     maxHeld: 1,
     maxHeldBytes: 1,
   } satisfies SentinelOptions)

@@ -21,6 +21,7 @@ function replicasOf(t: TestContext): Replicas {
         connection: { ...splitAddress(address), commandTimeout: 2_000 },
         pool: { maxIdle: 1, maxActive: 0 },
         pingInterval: 0,
+        suspectAfter: 0,
         maxHeld: 100,
         maxHeldBytes: 10_000,
       }),

@@ -37,6 +37,7 @@ function clientOf(
   const client = createClient({
     sentinel: { name: 'm', sentinels: seeds, answerTimeout: 150, ...sentinel },
     pingInterval: 0,
+    suspectAfter: 0,
     ...others,
   })
   t.after(() => client.destroy())

@@ -1,0 +1,222 @@
+// What a shared connection's silence means, and what is done about it.
+
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Endpoint, type EndpointOptions } from '../../lib/endpoint/index.ts'
+import { ConnectionError, RespoolError } from '../../lib/errors.ts'
+import { eventually, request, startServer } from '../support/real-servers.ts'
+import {
+  greet,
+  type Peer,
+  type Script,
+  type ScriptedServer,
+  scriptedServer,
+} from '../support/scripted-server.ts'
+
+/** Short, so that the tests are; far above a round trip. */
+const SUSPECT_AFTER = 100
+
+function open(t: TestContext, port: number, overrides: Partial<EndpointOptions> = {}): Endpoint {
+  const endpoint = new Endpoint(`127.0.0.1:${port}`, {
+    connection: { host: '127.0.0.1', port, commandTimeout: 3_000 },
+    pool: { maxIdle: 2, maxActive: 2, wait: true },
+    pingInterval: 0,
+    suspectAfter: SUSPECT_AFTER,
+    maxHeld: 1_000,
+    maxHeldBytes: 100_000,
+    ...overrides,
+  })
+  t.after(() => endpoint.fence(new Error('the test is over')))
+  return endpoint
+}
+
+/** A server that answers ECHO, and on some connections nothing from a moment on. */
+async function moody(t: TestContext, extra?: Script) {
+  const mute = new Set<Peer>()
+  let isMuteToAll = false
+  const server: ScriptedServer = await scriptedServer(t, (command, peer) => {
+    if (mute.has(peer) || isMuteToAll) return undefined
+    const answer = extra?.(command, peer)
+    if (answer !== undefined) return answer
+    return command[0] === 'ECHO' ? `+${command[1]}\r\n` : greet(command)
+  })
+  return {
+    server,
+    port: 'port' in server.options ? server.options.port : 0,
+    mute: (index: number) => mute.add(server.peers[index] as Peer),
+    unmute: (index: number) => mute.delete(server.peers[index] as Peer),
+    muteAll: (on: boolean) => {
+      isMuteToAll = on
+    },
+    echoes: () => server.commands.filter(([name]) => name === 'ECHO').map(([, text]) => text),
+  }
+}
+
+async function end(reply: Promise<unknown>): Promise<unknown> {
+  return await reply.catch((error: unknown) =>
+    error instanceof RespoolError ? `${error.code} ${error.mayHaveExecuted}` : error,
+  )
+}
+
+test('a half-open connection is replaced, and only what was written to it is in doubt', async (t) => {
+  const { server, port, mute, echoes } = await moody(t)
+  const endpoint = open(t, port)
+  assert.equal(await endpoint.execute(['ECHO', 'before']), 'before')
+  mute(0)
+  const startedAt = performance.now()
+  const lost = end(endpoint.execute(['ECHO', 'lost']))
+  await eventually('it is suspect', () => endpoint.isSuspect)
+  const kept = [1, 2, 3].map((i) => endpoint.execute(['ECHO', `kept ${i}`]))
+  assert.deepEqual(await Promise.all(kept), ['kept 1', 'kept 2', 'kept 3'])
+  const tookMs = performance.now() - startedAt
+  assert.equal(await lost, 'CONNECTION_LOST true')
+  assert.ok(tookMs >= SUSPECT_AFTER && tookMs < SUSPECT_AFTER + 350, `took ${tookMs} ms`)
+  assert.equal(endpoint.isSuspect, false)
+  assert.deepEqual(echoes(), ['before', 'lost', 'kept 1', 'kept 2', 'kept 3'])
+  assert.equal(server.peers.length, 2)
+  await eventually('the dead one is closed', () => server.openCount === 1)
+})
+
+test('while nobody answers, commands wait unsent, and go on where the peer was silent', async (t) => {
+  const { server, port, muteAll } = await moody(t)
+  const troubles: Error[] = []
+  const endpoint = open(t, port, { onTrouble: (error) => troubles.push(error) })
+  await endpoint.execute(['ECHO', 'before'])
+  muteAll(true)
+  const first = endpoint.execute(['ECHO', 'asked'])
+  await eventually('it is suspect', () => endpoint.isSuspect)
+  const waiting = endpoint.execute(['ECHO', 'waiting'])
+  await sleep(SUSPECT_AFTER * 2)
+  assert.equal(endpoint.stats().held, 1)
+  assert.equal(endpoint.stats().suspect, true)
+  assert.ok(!server.commands.some(([, text]) => text === 'waiting'))
+  assert.match(String(troubles[0]?.message), /does not answer: no byte for 100 ms/)
+  muteAll(false)
+  server.peers[0]?.send('+asked\r\n')
+  assert.equal(await first, 'asked')
+  assert.equal(await waiting, 'waiting')
+  assert.equal(endpoint.isSuspect, false)
+  assert.equal(endpoint.isConnected, true)
+  await eventually('the probe is closed', () => server.openCount === 1)
+  assert.ok(server.peers[0]?.isClosed === false, 'the connection is the same one')
+})
+
+test('a command that waits for a silent peer ends at its deadline, unsent, and says why', async (t) => {
+  const { port, muteAll } = await moody(t)
+  const endpoint = open(t, port)
+  await endpoint.execute(['ECHO', 'before'])
+  muteAll(true)
+  const asked = end(endpoint.execute(['ECHO', 'asked'], { timeout: 400 }))
+  await eventually('it is suspect', () => endpoint.isSuspect)
+  await assert.rejects(endpoint.execute(['ECHO', 'waiting'], { timeout: 50 }), {
+    code: 'COMMAND_TIMEOUT',
+    mayHaveExecuted: false,
+    message: /within 50 ms: the peer does not answer: no byte for 100 ms/,
+  })
+  assert.equal(await asked, 'COMMAND_TIMEOUT true')
+})
+
+test('a fence moves those that wait for a silent peer at once', async (t) => {
+  const { server, port, muteAll } = await moody(t)
+  const endpoint = open(t, port)
+  await endpoint.execute(['ECHO', 'before'])
+  muteAll(true)
+  const asked = end(endpoint.execute(['ECHO', 'asked']))
+  await eventually('it is suspect', () => endpoint.isSuspect)
+  const waiting = end(endpoint.execute(['ECHO', 'waiting']))
+  endpoint.fence(new ConnectionError('FENCED', 'replaced', { address: 'it', phase: 'ready' }))
+  assert.deepEqual(await Promise.all([asked, waiting]), ['FENCED true', 'FENCED false'])
+  assert.equal(endpoint.isSuspect, false)
+  await eventually('no connection is left, the probe neither', () => server.openCount === 0)
+})
+
+test('a busy loop of our own is not taken for silence', async (t) => {
+  const { server, port } = await moody(t)
+  const endpoint = open(t, port)
+  await endpoint.execute(['ECHO', 'before'])
+  const reply = endpoint.execute(['ECHO', 'asked'])
+  await server.until(() => server.commands.some(([, text]) => text === 'asked')) // it is answered, too
+  const until = performance.now() + SUSPECT_AFTER * 3
+  while (performance.now() < until) {
+    // the reply waits in the kernel meanwhile
+  }
+  assert.equal(await reply, 'asked')
+  await sleep(60)
+  assert.equal(endpoint.isSuspect, false)
+  assert.equal(server.peers.length, 1)
+})
+
+test('a connection that its server holds back is not given up', async (t) => {
+  let flags = 'b'
+  const greeting = ([name, subcommand]: string[], { index }: Peer) => {
+    if (name === 'HELLO') return `%2\r\n+proto\r\n:3\r\n+id\r\n:${index + 7}\r\n`
+    return name === 'CLIENT' && subcommand === 'LIST' ? line() : undefined
+  }
+  const line = () => {
+    const text = `id=1 addr=x flags=${flags} db=0\n`
+    return `$${text.length}\r\n${text}\r\n`
+  }
+  const { server, port, mute } = await moody(t, greeting)
+  const endpoint = open(t, port)
+  await endpoint.execute(['ECHO', 'before'])
+  mute(0)
+  const asked = end(endpoint.execute(['ECHO', 'asked']))
+  await eventually('the server was asked twice', () => {
+    return server.commands.filter((command) => command[1] === 'LIST').length >= 2
+  })
+  assert.equal(endpoint.isSuspect, true)
+  assert.equal(server.peers[0]?.isClosed, false)
+  const asks = server.commands.filter((command) => command[1] === 'LIST')
+  assert.deepEqual(asks[0], ['CLIENT', 'LIST', 'ID', '7'])
+  flags = 'N'
+  assert.equal(await asked, 'CONNECTION_LOST true')
+  assert.equal(server.peers.length, 2)
+})
+
+test('suspectAfter 0 suspects nobody', async (t) => {
+  const { server, port, mute } = await moody(t)
+  const endpoint = open(t, port, { suspectAfter: 0 })
+  await endpoint.execute(['ECHO', 'before'])
+  mute(0)
+  const asked = end(endpoint.execute(['ECHO', 'asked'], { timeout: 400 }))
+  await sleep(300)
+  assert.equal(endpoint.isSuspect, false)
+  assert.equal(await asked, 'COMMAND_TIMEOUT true')
+  assert.equal(server.peers.length, 1)
+})
+
+test('an idle endpoint keeps no timer and no probe', async (t) => {
+  const { server, port } = await moody(t)
+  const endpoint = open(t, port)
+  const before = process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
+  for (let i = 0; i < 10; i += 1) await endpoint.execute(['ECHO', 'x'])
+  await sleep(80)
+  const after = process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
+  assert.ok(after <= before, `${before} timers before, ${after} after`)
+  assert.equal(server.peers.length, 1)
+})
+
+test('a paused server delays writes and loses none', async (t) => {
+  const server = await startServer(t)
+  const endpoint = open(t, server.port)
+  assert.equal(await endpoint.execute(['SET', 'k', '0']), 'OK')
+  await request(server, 'CLIENT', 'PAUSE', '600', 'WRITE')
+  const first = endpoint.execute(['INCR', 'k'])
+  await eventually('it is suspect', () => endpoint.isSuspect)
+  const second = endpoint.execute(['INCR', 'k'])
+  assert.deepEqual(await Promise.all([first, second]), [1, 2])
+})
+
+test('a slow script delays the others and loses none', async (t) => {
+  const server = await startServer(t)
+  const endpoint = open(t, server.port)
+  const slow = endpoint.execute([
+    'EVAL',
+    "local s = redis.call('TIME'); local e = s[1] * 1000000 + s[2] + 500000; repeat local n = redis.call('TIME') until n[1] * 1000000 + n[2] > e; return redis.call('INCR', 'k')",
+    '0',
+  ])
+  await eventually('it is suspect', () => endpoint.isSuspect)
+  const next = endpoint.execute(['INCR', 'k'])
+  assert.deepEqual(await Promise.all([slow, next]), [1, 2])
+})
