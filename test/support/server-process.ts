@@ -234,9 +234,14 @@ function runCli(cli: string, address: Address, args: readonly string[]): Promise
 function findBinary(variable: string, names: readonly string[]): string | undefined {
   const named = process.env[variable]
   if (named !== undefined && named !== '') {
-    if (!isExecutable(named)) throw new Error(`${variable} names ${named}, which is no program`)
-    return named
+    const path = named.includes('/') ? [named].find(isExecutable) : onPath([named])
+    if (path === undefined) throw new Error(`${variable} names ${named}, which is no program`)
+    return path
   }
+  return onPath(names)
+}
+
+function onPath(names: readonly string[]): string | undefined {
   for (const name of names) {
     for (const dir of (process.env.PATH ?? '').split(delimiter)) {
       const path = join(dir, name)
