@@ -58,7 +58,7 @@ async function readOnly(signal) {
   return answer({ key, read: { value: reply, ...read } })
 }
 
-const stats = async () => `${JSON.stringify({ topology: ha.topology, ...ha.stats() }, null, 2)}\n`
+const stats = async () => `${JSON.stringify({ topology: ha.topology, switches, ...ha.stats() }, null, 2)}\n`
 
 /** @param {number} n */
 const keyOf = (n) => `respool:demo:${String(n % keyCount).padStart(4, '0')}`
@@ -152,7 +152,14 @@ ha.on('topology', ({ master, holding, replicas, sentinels, trouble }) => {
   if (line !== told) log(trouble === undefined ? line : `${line}: ${trouble.split(' (')[0]}`)
   told = line
 })
-ha.on('switch', ({ from, to, epoch }) => log(`switch from ${from} to ${to}, epoch ${epoch}`))
+/** The last ones, oldest first. @type {object[]} */
+const switches = []
+ha.on('switch', ({ from, to, epoch, early, duration }) => {
+  const how = early ? 'before the sentinels announced it' : 'as the sentinels announced it'
+  log(`switch from ${from} to ${to}, epoch ${epoch}, ${Math.round(duration)} ms after the first sign, ${how}`)
+  switches.push({ at: new Date().toISOString(), from, to, epoch, early, ms: Math.round(duration) })
+  if (switches.length > 10) switches.shift()
+})
 
 let stopping = false
 for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) {

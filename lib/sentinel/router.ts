@@ -51,6 +51,10 @@ export interface SwitchEvent {
   readonly to: string
   readonly epoch: number
   readonly generation: number
+  /** Whether it was adopted on its own word, before the sentinels agreed on it. */
+  readonly early: boolean
+  /** Milliseconds from the first sign of the change, or of trouble with the old master, to the switch. */
+  readonly duration: number
 }
 
 export interface RouterEvents {
@@ -83,6 +87,8 @@ export class SentinelRouter implements Route {
   #provision: Provision | undefined
   readonly #failover: FailoverWatch<Endpoint>
   #trouble: RespoolError | undefined
+  /** Since when the master gives cause to doubt it; instant of `performance.now()`. */
+  #doubtedAt: number | undefined
   /** Set while there never was a master and waiting for one is in vain: a name nobody knows, a wrong password. */
   #hopeless: RespoolError | undefined
   #topology: Topology
@@ -154,6 +160,7 @@ export class SentinelRouter implements Route {
   report(endpoint: Endpoint, error: Error): void {
     if (this.#state === 'closed') return
     if (endpoint === this.#master) {
+      this.#doubtedAt ??= performance.now()
       if (refusalOf(error) === 'wrong-role') {
         this.#suspicion.convict()
         this.#publish()
@@ -191,6 +198,11 @@ export class SentinelRouter implements Route {
     this.#replicas.destroy(error)
   }
 
+  /** Whether there is a master that gives no cause to doubt it. */
+  get #isSteady(): boolean {
+    return this.#master?.isConnected === true && !this.#master.isSuspect && !this.#isHolding
+  }
+
   get #isHolding(): boolean {
     const isAwaited = this.#options.onFailover === 'hold' && this.#failover.isOn
     return this.#suspicion.isOn || this.#isReplaced || isAwaited
@@ -207,7 +219,7 @@ export class SentinelRouter implements Route {
   /** How long what we know is good for, if no event comes. */
   #pauseMs(): number {
     if (this.#master === undefined || this.#isHolding || this.#master.isSuspect) return URGENT_MS
-    if (this.#trouble !== undefined || !this.#master.isConnected || !this.#replicas.isWell) return UNWELL_MS
+    if (this.#trouble !== undefined || !this.#isSteady || !this.#replicas.isWell) return UNWELL_MS
     return this.#options.pollInterval * (0.9 + Math.random() * 0.2)
   }
 
@@ -240,6 +252,7 @@ export class SentinelRouter implements Route {
       await this.#suspicion.reconsider(askedAt, answered, () => saysMaster(master, answerTimeout))
       if (this.isClosed) return
     }
+    if (this.#isSteady) this.#doubtedAt = undefined
     this.#refreshReplicas()
     this.#publish()
     this.#held.release() // each looks again
@@ -250,6 +263,7 @@ export class SentinelRouter implements Route {
     if (master !== this.#master?.address) {
       // the old one has been replaced, whatever becomes of the new one: nothing is sent there any more
       this.#isReplaced = this.#master !== undefined
+      this.#doubtedAt ??= performance.now()
       await this.#switchTo(master, answer.epoch)
       return
     }
@@ -282,8 +296,7 @@ export class SentinelRouter implements Route {
       return
     }
     const provision = { leader, until: performance.now() + PROVISIONAL_MS, lastEpoch: this.#epoch }
-    this.#adopt(endpoint, this.#epoch + 1)
-    this.#provision = provision
+    this.#adopt(endpoint, this.#epoch + 1, provision)
     this.#asking.soon()
   }
 
@@ -295,15 +308,18 @@ export class SentinelRouter implements Route {
   }
 
   /** The switch itself, in one go: from here on the new master is the master, and the old one is fenced. */
-  #adopt(next: Endpoint, epoch: number): void {
+  #adopt(next: Endpoint, epoch: number, provision?: Provision): void {
     const { address } = next
     const old = this.#master
+    const now = performance.now()
+    const duration = now - (this.#doubtedAt ?? now)
+    this.#doubtedAt = undefined
     this.#master = next
     this.#epoch = epoch
     this.#generation += 1
     this.#suspicion.drop()
     this.#isReplaced = false
-    this.#provision = undefined
+    this.#provision = provision
     this.#trouble = undefined
     this.#failover.end()
     this.#replicas.remove(address, fencedError(address, 'was promoted and is the master now'))
@@ -311,7 +327,9 @@ export class SentinelRouter implements Route {
       next.warm(old.pool.stats().activeCount)
       old.fence(fencedError(old.address, `is no longer the master, ${address} is (epoch ${epoch})`))
       const generation = this.#generation
-      this.#later(() => this.#events.onSwitch({ from: old.address, to: address, epoch, generation }))
+      const early = provision !== undefined
+      const event = { from: old.address, to: address, epoch, generation, early, duration }
+      this.#later(() => this.#events.onSwitch(Object.freeze(event)))
     }
     this.#publish()
     this.#held.release()
@@ -356,6 +374,7 @@ export class SentinelRouter implements Route {
     if (announced !== undefined && announced !== this.#master?.address) {
       this.#suspicion.accuse(link.address, HOLD_ON_EVENT_MS)
     }
+    if (this.#isHolding) this.#doubtedAt ??= performance.now()
     this.#publish()
     this.#asking.soon()
   }
