@@ -48,6 +48,17 @@ export interface TestTopologyOptions {
   readonly password?: string
   /** As {@link TestServerOptions.args}, for the master and the replicas. */
   readonly args?: readonly string[]
+  /** Puts something before each member, the sentinels too, by whose port all others know it. */
+  readonly front?: (member: 'server' | 'sentinel') => Promise<TestFront>
+}
+
+/** What stands before one member of a deployment. */
+export interface TestFront {
+  readonly port: number
+  /** What the member's own configuration has to say of it. */
+  readonly config: string
+  /** The member is there. */
+  open(server: TestServer): void
 }
 
 /** One message of a sentinel's, at an instant of `performance.now()`. */
@@ -78,12 +89,17 @@ export async function startTopology(t: Cleanup, options: TestTopologyOptions = {
   const name = options.name ?? 'localmaster'
   const { password, args } = options
   const shared = { ...(password === undefined ? {} : { password }), ...(args === undefined ? {} : { args }) }
-  const master = await startServer(t, shared)
-  const replicas = await Promise.all(
-    Array.from({ length: options.replicas ?? 1 }, () =>
-      startServer(t, { ...shared, replicaOf: master.port }),
-    ),
-  )
+  const start = async (replicaOf?: number): Promise<Member> => {
+    const front = await options.front?.('server')
+    const of = { ...(replicaOf === undefined ? {} : { replicaOf }), ...(front && { config: front.config }) }
+    const server = await startServer(t, { ...shared, ...of })
+    front?.open(server)
+    return { server, port: front?.port ?? server.port }
+  }
+  const first = await start()
+  const others = await Promise.all(Array.from({ length: options.replicas ?? 1 }, () => start(first.port)))
+  const master = first.server
+  const replicas = others.map(({ server }) => server)
   await eventually(`${replicas.length} replicas of ${master.port} are online`, async () => {
     const info = await request(master, 'INFO', 'replication')
     return String(info).split('state=online').length - 1 === replicas.length
@@ -91,7 +107,7 @@ export async function startTopology(t: Cleanup, options: TestTopologyOptions = {
   await areInStep(master, replicas.length)
   for (let attempt = 1; ; attempt++) {
     try {
-      const sentinels = await startSentinels(t, name, master, replicas, options)
+      const sentinels = await startSentinels(t, name, first.port, others, options)
       return Object.freeze({ name, master, replicas, sentinels })
     } catch (error) {
       if (!(error instanceof PortTakenError) || attempt === portAttempts) throw error
@@ -99,12 +115,18 @@ export async function startTopology(t: Cleanup, options: TestTopologyOptions = {
   }
 }
 
+/** A server, and the port by which the others know it. */
+interface Member {
+  readonly server: TestServer
+  readonly port: number
+}
+
 /**
  * Waits until the replicas have acknowledged a write. Right after a full synchronisation a master may call a replica
  * online and stream nothing to it for up to a second, until its next acknowledgement (its log: "Waiting for REPLCONF
  * ACK from slave to enable streaming"); a failover within that second loses all that was written.
  */
-async function areInStep(master: TestServer, replicas: number): Promise<void> {
+export async function areInStep(master: TestServer, replicas: number): Promise<void> {
   await request(master, 'PUBLISH', 'respool:start', 'replicated like a write, and leaves no data')
   const wanted = Number(
     /master_repl_offset:(\d+)/.exec(String(await request(master, 'INFO', 'replication')))?.[1],
@@ -166,23 +188,28 @@ export async function eventually<T>(
 async function startSentinels(
   t: Cleanup,
   name: string,
-  master: TestServer,
-  replicas: readonly TestServer[],
+  masterPort: number,
+  replicas: readonly Member[],
   options: TestTopologyOptions,
 ): Promise<TestServer[]> {
   const count = options.sentinels ?? 3
   const quorum = options.quorum ?? Math.floor(count / 2) + 1
-  const members = (await freePorts(count)).map((port) => ({ port, id: randomBytes(20).toString('hex') }))
+  const members = await Promise.all(
+    (await freePorts(count)).map(async (own) => {
+      const front = await options.front?.('sentinel')
+      return { own, front, port: front?.port ?? own, id: randomBytes(20).toString('hex') }
+    }),
+  )
   // Sentinels find each other by messages that each sends every two seconds. Here each is told who it is and
   // who the others are, as its own rewritten configuration would tell it after a restart.
   const started = await Promise.allSettled(
-    members.map((self) =>
-      launch(t, {
-        port: self.port,
+    members.map(async (self) => {
+      const sentinel = await launch(t, {
+        port: self.own,
         sentinel: true,
         config: [
           `sentinel myid ${self.id}`,
-          `sentinel monitor ${name} 127.0.0.1 ${master.port} ${quorum}`,
+          `sentinel monitor ${name} 127.0.0.1 ${masterPort} ${quorum}`,
           `sentinel down-after-milliseconds ${name} ${options.downAfter ?? DEFAULT_DOWN_AFTER_MS}`,
           `sentinel failover-timeout ${name} ${options.failoverTimeout ?? 5000}`,
           ...(options.password === undefined ? [] : [`sentinel auth-pass ${name} ${options.password}`]),
@@ -190,9 +217,12 @@ async function startSentinels(
           ...members
             .filter((other) => other !== self)
             .map((other) => `sentinel known-sentinel ${name} 127.0.0.1 ${other.port} ${other.id}`),
+          ...(self.front === undefined ? [] : [self.front.config]),
         ].join('\n'),
-      }),
-    ),
+      })
+      self.front?.open(sentinel)
+      return sentinel
+    }),
   )
   const sentinels = started.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
   const failed = started.find((result) => result.status === 'rejected')
