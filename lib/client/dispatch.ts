@@ -155,11 +155,11 @@ class Attempts {
     const { replies, signal } = this.#options
     const exchange = this.#exchange
     if (!exchange.needsLease) {
-      return await exchange.attempt(endpoint, endpoint, { replies, signal, timeout: this.#leftMs() })
+      return await exchange.attempt(endpoint, endpoint.address, { replies, signal, timeout: this.#leftMs() })
     }
     const lease = await this.#borrow(endpoint)
     try {
-      return await exchange.attempt(lease, endpoint, { replies, signal, timeout: this.#leftMs() })
+      return await exchange.attempt(lease, endpoint.address, { replies, signal, timeout: this.#leftMs() })
     } finally {
       await lease.close()
     }

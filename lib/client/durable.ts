@@ -33,9 +33,9 @@ export function durableExchange(write: Exchange, wanted: number): Exchange {
   return {
     needsLease: true,
     target: () => write.target(),
-    attempt: async (line, endpoint, options) => {
+    attempt: async (line, address, options) => {
       const { timeout, signal } = options
-      const written = write.attempt(line, endpoint, options)
+      const written = write.attempt(line, address, options)
       const waited = line.execute(['WAIT', wanted, waitMs(timeout)], { timeout, signal })
       waited.catch(() => undefined) // of no interest where the write itself failed
       const reply = await written

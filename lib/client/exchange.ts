@@ -3,7 +3,7 @@
 
 import { isBlocking, isReadOnly } from '../commands/index.ts'
 import type { ExecuteOptions } from '../connection/index.ts'
-import type { Endpoint, ReadFrom } from '../endpoint/index.ts'
+import type { ReadFrom } from '../endpoint/index.ts'
 import type { Argument, Reply } from '../resp/index.ts'
 
 /** What an attempt is made through: the shared connection of a server, or a lease of the command's own. */
@@ -20,9 +20,10 @@ export interface Exchange {
    * Sends all that there is to send before it returns, so that nothing comes between and all of it takes the same
    * connection.
    *
+   * @param address the server's
    * @returns the reply; `undefined`: this server cannot say, the one that `target()` names now can
    */
-  attempt(line: Line, endpoint: Endpoint, options: AttemptOptions): Promise<Reply | undefined>
+  attempt(line: Line, address: string, options: AttemptOptions): Promise<Reply | undefined>
 }
 
 /** What is left of the command's settings for one attempt. */

@@ -15,7 +15,7 @@
 
 import { createHash } from 'node:crypto'
 import { formatAddress } from '../connection/index.ts'
-import { type Endpoint, outcomeOf, type ReadFrom } from '../endpoint/index.ts'
+import { outcomeOf, type ReadFrom } from '../endpoint/index.ts'
 import { ReplyError, RespoolError } from '../errors.ts'
 import type { Reply } from '../resp/index.ts'
 import type { AttemptOptions, Exchange, Line } from './exchange.ts'
@@ -102,10 +102,10 @@ export class Session {
   }
 
   /** Runs a write, its ROLE behind it; the token is there before the write's outcome is. */
-  async follow(write: Exchange, line: Line, endpoint: Endpoint, options: AttemptOptions) {
+  async follow(write: Exchange, line: Line, address: string, options: AttemptOptions) {
     this.#outstanding += 1
     try {
-      const { reply, error, isSure } = await this.#sendWithRole(write, line, endpoint, options)
+      const { reply, error, isSure } = await this.#sendWithRole(write, line, address, options)
       if (!isSure && mayHaveRun(error)) this.#doubt()
       if (error !== undefined) throw error
       return reply
@@ -115,22 +115,22 @@ export class Session {
   }
 
   /** Runs a read on the master, ROLE behind it: what it saw, and all that this session wrote, is in the token then. */
-  async renew(read: Exchange, line: Line, endpoint: Endpoint, options: AttemptOptions) {
-    const { reply, error } = await this.#sendWithRole(read, line, endpoint, options)
+  async renew(read: Exchange, line: Line, address: string, options: AttemptOptions) {
+    const { reply, error } = await this.#sendWithRole(read, line, address, options)
     if (error !== undefined) throw error
     return reply
   }
 
-  async #sendWithRole(exchange: Exchange, line: Line, endpoint: Endpoint, options: AttemptOptions) {
+  async #sendWithRole(exchange: Exchange, line: Line, address: string, options: AttemptOptions) {
     this.#clock += 1
     const sentAt = this.#clock
     const { timeout, signal } = options
     const [sent, role] = await Promise.allSettled([
-      exchange.attempt(line, endpoint, options),
+      exchange.attempt(line, address, options),
       line.execute(['ROLE'], { timeout, signal }),
     ])
     const offset = role.status === 'fulfilled' ? masterOffset(role.value) : undefined
-    if (offset !== undefined) this.#advance(endpoint.address, offset, sentAt)
+    if (offset !== undefined) this.#advance(address, offset, sentAt)
     const isSure = offset !== undefined
     return sent.status === 'fulfilled'
       ? { reply: sent.value, error: undefined, isSure }
@@ -170,7 +170,7 @@ export function sessionWrite(session: Session, write: Exchange): Exchange {
   return {
     needsLease: write.needsLease,
     target: () => write.target(),
-    attempt: (line, endpoint, options) => session.follow(write, line, endpoint, options),
+    attempt: (line, address, options) => session.follow(write, line, address, options),
   }
 }
 
@@ -199,22 +199,22 @@ export class SessionRead implements Exchange {
     return this.#isForMaster ? 'master' : target
   }
 
-  async attempt(line: Line, endpoint: Endpoint, options: AttemptOptions): Promise<Reply | undefined> {
+  async attempt(line: Line, address: string, options: AttemptOptions): Promise<Reply | undefined> {
     const session = this.#session
     if (this.#isForMaster) {
       const wantsToken = session.isInDoubt || this.#refused === 'other-history'
       return await (wantsToken
-        ? session.renew(this.#read, line, endpoint, options)
-        : this.#read.attempt(line, endpoint, options))
+        ? session.renew(this.#read, line, address, options)
+        : this.#read.attempt(line, address, options))
     }
-    if (!session.hasWritten) return await this.#read.attempt(line, endpoint, options)
+    if (!session.hasWritten) return await this.#read.attempt(line, address, options)
     const { timeout, signal } = options
     const [role, read] = await Promise.allSettled([
       line.execute(['ROLE'], { timeout, signal }),
-      this.#read.attempt(line, endpoint, options),
+      this.#read.attempt(line, address, options),
     ])
     if (read.status === 'rejected' && outcomeOf(read.reason) !== 'answered') throw read.reason
-    const verdict = session.judge(role.status === 'fulfilled' ? role.value : undefined, endpoint.address)
+    const verdict = session.judge(role.status === 'fulfilled' ? role.value : undefined, address)
     if (verdict !== 'has-it') {
       this.#refused = verdict
       return undefined

@@ -3,7 +3,11 @@
 
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
+import { type Line, plainExchange } from '../../lib/client/exchange.ts'
 import { type Client, type CommandView, createClient, type SessionOptions } from '../../lib/client/index.ts'
+import { Session, sessionWrite } from '../../lib/client/session.ts'
+import { ReplyError, TimeoutError } from '../../lib/errors.ts'
+import type { Argument, Reply } from '../../lib/resp/index.ts'
 import { type ScriptedDeployment, ScriptedNode, scriptedDeployment } from '../sentinel/scripted-deployment.ts'
 import { eventually } from '../support/real-servers.ts'
 import { array, bulk, error, integer } from '../support/resp-writer.ts'
@@ -26,9 +30,9 @@ interface Setting extends ScriptedDeployment {
   readonly replica: ScriptedNode
 }
 
-/** A deployment of a master and a replica, which is well; reads go to it where they may. */
-async function setting(t: TestContext, protocol: 2 | 3 = 3): Promise<Setting> {
-  const deployment = await scriptedDeployment(t, { protocol })
+/** A deployment whose replicas are well; reads go to them where they may. */
+async function setting(t: TestContext, protocol: 2 | 3 = 3, replicas = 1): Promise<Setting> {
+  const deployment = await scriptedDeployment(t, { protocol, replicas })
   const [replica] = deployment.replicas
   assert.ok(replica)
   const client = createClient({
@@ -39,7 +43,7 @@ async function setting(t: TestContext, protocol: 2 | 3 = 3): Promise<Setting> {
   })
   t.after(() => client.destroy())
   await client.ready()
-  await eventually('the replica is well', () => client.topology?.replicas[0]?.healthy)
+  await eventually('they are well', () => client.topology?.replicas.every(({ healthy }) => healthy))
   return { ...deployment, client, replica }
 }
 
@@ -122,7 +126,10 @@ test('what a replica says is believed only if it follows the master of the token
     await session.call('SET', 'k', 'v')
     assert.equal(await servedBy(all, session), 'replica', 'to begin with')
     replica.role = role
+    const at = arrivals(master)
     assert.equal(await servedBy(all, session), 'master', what)
+    // only where the token's history may have ended there is reason to ask for another
+    if (/^(its link|it is syncing|it may not)/.test(what)) assert.equal(at(), 'GET', what)
   }
 })
 
@@ -188,6 +195,71 @@ test('the token of writes that cross is the highest, and of writes in a row the 
   assert.match(String(session.token), /^1\.300\.[\w-]{11}$/)
   await session.call('SET', 'k', 3)
   assert.match(String(session.token), /^1\.50\./, 'the master has begun anew under its old address')
+})
+
+/** A connection whose replies come when the test says so, in any order. */
+class SlowLine implements Line {
+  readonly #owed = new Map<string, (reply: Reply | Error) => void>()
+
+  execute(command: readonly Argument[]): Promise<Reply> {
+    return new Promise((resolve, reject) => {
+      const name = String(command[0])
+      this.#owed.set(name, (reply) => (reply instanceof Error ? reject(reply) : resolve(reply)))
+    })
+  }
+
+  answer(name: string, reply: Reply | Error): void {
+    this.#owed.get(name)?.(reply)
+  }
+}
+
+/** A write on a session that is answered when the test says so. */
+function slowWrite(session: Session, address: string): { line: SlowLine; outcome: Promise<unknown> } {
+  const line = new SlowLine()
+  const write = sessionWrite(session, plainExchange(['SET', 'k', 'v'], 'master'))
+  return { line, outcome: write.attempt(line, address, { timeout: 0 }).catch((error: unknown) => error) }
+}
+
+test('a doubt outlives the token of a write that was given before', async () => {
+  const session = new Session()
+  const [first, second, third] = [1, 2, 3].map(() => slowWrite(session, 'a:1'))
+  assert.ok(first && second && third)
+  const lost = new TimeoutError('no reply', { timeout: 1, mayHaveExecuted: true })
+  second.line.answer('SET', lost)
+  second.line.answer('ROLE', lost)
+  assert.equal(await second.outcome, lost)
+  for (const { line, outcome } of [first, third]) {
+    line.answer('SET', 'OK')
+    line.answer('ROLE', ['master', 100, []])
+    assert.equal(await outcome, 'OK')
+  }
+  assert.equal(session.token, '1.x')
+  const fourth = slowWrite(session, 'a:1')
+  fourth.line.answer('SET', 'OK')
+  fourth.line.answer('ROLE', ['master', 101, []])
+  await fourth.outcome
+  assert.match(String(session.token), /^1\.101\./)
+})
+
+test('writes that cross at different masters leave a doubt', async () => {
+  const session = new Session()
+  const writes = ['a:1', 'b:1'].map((address) => slowWrite(session, address))
+  for (const { line, outcome } of writes) {
+    line.answer('SET', 'OK')
+    line.answer('ROLE', ['master', 100, []])
+    await outcome
+  }
+  assert.equal(session.token, '1.x')
+})
+
+test('a write that was answered by an error and not by its ROLE leaves a doubt: a script may have written', async () => {
+  const session = new Session()
+  const { line, outcome } = slowWrite(session, 'a:1')
+  const failed = new ReplyError('ERR in script')
+  line.answer('SET', failed)
+  line.answer('ROLE', new TimeoutError('no reply', { timeout: 1, mayHaveExecuted: true }))
+  assert.equal(await outcome, failed)
+  assert.equal(session.token, '1.x')
 })
 
 test('a read that is given before the write’s reply goes behind it, to the master', async (t) => {
@@ -277,19 +349,29 @@ test('an error that a replica behind the token answers is not the answer', async
   await assert.rejects(session.call('GET', 'k'), { prefix: 'WRONGTYPE' })
 })
 
-test('a replica that refuses or is lost costs no read', async (t) => {
+test('a read that a replica refuses, or is lost with, goes to the next one', async (t) => {
   for (const what of ['refuses', 'is lost'] as const) {
-    const all = await setting(t)
-    const { client, replica } = all
+    const all = await setting(t, 3, 2)
+    const { client, master, replicas } = all
     const session = client.session()
     await session.call('SET', 'k', 'v')
-    replica.intercept = (command, peer) => {
+    const [bad, good] = replicas
+    assert.ok(bad && good)
+    let failures = 0
+    bad.intercept = (command, peer) => {
+      if (command[0] === 'ROLE' && what === 'is lost') return undefined
       if (command[0] !== 'GET') return 'pass'
+      failures += 1
       if (what === 'refuses') return error('LOADING Redis is loading the dataset in memory')
       peer.reset()
       return undefined
     }
-    assert.equal(await servedBy(all, session), 'master', what)
+    const at = arrivals(master)
+    for (let reads = 0; failures === 0; reads += 1) {
+      assert.ok(reads < 10, 'they take turns')
+      assert.equal(await session.call('GET', 'k'), `k of ${good.address}`, what)
+    }
+    assert.doesNotMatch(at(), /GET/)
   }
 })
 
