@@ -9,10 +9,10 @@
 import { DurabilityError, RespoolError, TimeoutError } from '../errors.ts'
 import type { Exchange } from './exchange.ts'
 
-/** WAIT takes a C int. */
+/** Far more than any master has. */
 const MAX_REPLICAS = 2 ** 31 - 1
-/** A server with nothing else to do looks at the clock ten times a second: WAIT may end that much late. */
-const WAIT_MARGIN_MS = 120
+/** A server with nothing else to do looks at the clock ten times a second: WAIT may end that late; and the way back. */
+const WAIT_MARGIN_MS = 200
 
 /** @throws {TypeError} {RangeError} */
 export function checkDurable(durable: number | undefined, timeout: number): void {

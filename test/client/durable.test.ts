@@ -69,7 +69,7 @@ test('the write and its WAIT leave in one piece, over a connection of their own'
 test('WAIT is told less than what is left of the timeout, and never 0, which is for ever', async (t) => {
   const { node, client } = await setting(t, () => integer(1))
   for (const [timeout, low, high] of [
-    [5_000, 4_000, 4_880],
+    [5_000, 4_000, 4_800],
     [200, 50, 100],
     [20, 1, 10],
     [1, 1, 1],
