@@ -1,2 +1,2 @@
-export { Client, type CommandOptions, CommandView, createClient } from './client.ts'
+export { Client, type ClientLeaseOptions, type CommandOptions, CommandView, createClient } from './client.ts'
 export type { ClientOptions, ClientSentinelOptions } from './options.ts'
