@@ -8,10 +8,13 @@
 // them leaves when those on the shared connection have ended. So no command changes what others share, and none
 // overtakes another of the same lease. What is not isolated is in docs/lazy-lease.md.
 
+import { setTimeout as sleep } from 'node:timers/promises'
 import { connectionEffect, isBlocking, isOrdinary, StateBit } from '../commands/index.ts'
 import type { Connection, ExecuteOptions } from '../connection/index.ts'
+import { PoolError } from '../errors.ts'
 import { type Argument, checkCommand, type Reply } from '../resp/index.ts'
 import { leaseReturned, Pin, type PinHost } from './pin.ts'
+import { RETRY_MS } from './route.ts'
 
 /** What lazy leases need of the endpoint. */
 export interface LazyHost extends PinHost {
@@ -193,8 +196,12 @@ export class LazyLease {
 
   /** Resolves when all commands on the shared connection have ended. */
   async #answered(): Promise<void> {
-    await Promise.allSettled([this.#last])
+    const last = this.#last
     this.#last = undefined
+    if (last !== undefined && !(await wasTaken(last))) {
+      // one that there was no room for says nothing of those before it: one that is taken comes behind them
+      while (!(await wasTaken(this.#host.execute(['PING'])))) await sleep(RETRY_MS)
+    }
     if (this.#strayCount > 0) {
       await new Promise<void>((resolve) => {
         this.#onNoStrays = resolve
@@ -205,6 +212,16 @@ export class LazyLease {
 
 /** What most leases end with; one for all, since nothing is told by it. */
 const RETURNED = Promise.resolve()
+
+/** Resolves when the command has ended: to whether there was room for it. */
+async function wasTaken(reply: Promise<unknown>): Promise<boolean> {
+  try {
+    await reply
+    return true
+  } catch (error) {
+    return !(error instanceof PoolError)
+  }
+}
 
 /** @throws {TypeError} what is none, and what no connection takes */
 function needsOwn(command: readonly Argument[]): boolean {

@@ -63,6 +63,17 @@ async function end(reply: Promise<unknown>): Promise<unknown> {
 
 const fenced = new ConnectionError('FENCED', 'replaced', { address: 'it', phase: 'ready' })
 
+/** An idle connection in the pool, so that the next one is there without a dial. */
+async function warm(endpoint: Endpoint): Promise<void> {
+  await (await endpoint.lend({})).close()
+  assert.equal(endpoint.pool.stats().idleCount, 1)
+}
+
+/** A few turns of the event loop: what could have been sent would have arrived. */
+async function turns(): Promise<void> {
+  for (let i = 0; i < 10; i += 1) await new Promise((resolve) => setTimeout(resolve, 1))
+}
+
 /** Answers of commands that were held back. */
 class HeldReplies {
   readonly #peers: Peer[] = []
@@ -114,20 +125,17 @@ test('the first command that changes its connection gets one of its own, and all
 
 test('a command that comes in the moment of the pinning does not overtake those that waited', async (t) => {
   const { server, endpoint } = await open(t)
+  await warm(endpoint)
   const lease = await endpoint.lendLazily({})
   const late: Promise<unknown>[] = []
   const early = ['WATCH', 'ECHO', 'ECHO'].map((name, i) => lease.call(name, `early ${i}`))
-  // one command in each microtask from before it is there until long after
-  const pinned = lease.pin()
-  while (!lease.isPinned) {
-    for (let i = 0; i < 50 && !lease.isPinned; i += 1) await undefined
-    if (!lease.isPinned) await settled()
-  }
+  // one command in each microtask from the one in which it is there
+  while (!lease.isPinned) await undefined
   for (let i = 0; i < 20; i += 1) {
     late.push(lease.call('ECHO', `late ${i}`))
     await undefined
   }
-  await Promise.all([...early, ...late, pinned])
+  await Promise.all([...early, ...late])
   const order = received(server, 1).map((line) => line.replace(/^\w+ /, ''))
   assert.deepEqual(order, [
     ...[0, 1, 2].map((i) => `early ${i}`),
@@ -193,8 +201,10 @@ test('what no connection takes is told at once, pinned or not, and pins nothing'
     assert.throws(() => lease.execute([]), TypeError)
     assert.throws(() => lease.call('GET', undefined as never), /argument 1 of the command/)
     assert.throws(() => lease.call('WATCH', {} as never), /argument 1 of the command/)
-    assert.throws(() => lease.executeAll([['GET', 'k'], ['CLIENT', 'REPLY', 'SKIP']]), TypeError) // biome-ignore format: short
-    assert.throws(() => lease.executeAll([['MULTI'], ['SET', 'k', null as never]]), TypeError) // biome-ignore format: short
+    const silencing = ['CLIENT', 'REPLY', 'SKIP']
+    assert.throws(() => lease.executeAll([['GET', 'k'], silencing]), TypeError)
+    const bad = ['SET', 'k', null as never]
+    assert.throws(() => lease.executeAll([['MULTI'], bad]), TypeError)
   }
   misuse()
   assert.equal(await end(lease.call('ECHO', 'x')), 'x')
@@ -209,12 +219,13 @@ test('what no connection takes is told at once, pinned or not, and pins nothing'
 test('the connection of its own is silent until the commands on the shared one have ended', async (t) => {
   const replies = new HeldReplies()
   const { server, endpoint } = await open(t, replies.script)
+  await warm(endpoint)
   const lease = await endpoint.lendLazily({})
   const before = lease.call('HANG')
   const own = lease.call('WATCH', 'k')
-  await server.until(() => replies.count === 1 && server.peers.length === 2)
-  await eventually('it is lent', () => endpoint.pool.stats().idleCount === 0)
-  await settled()
+  await server.until(() => replies.count === 1)
+  await turns()
+  assert.equal(endpoint.pool.stats().idleCount, 0, 'it is lent')
   assert.deepEqual(received(server, 1), [])
   assert.equal(lease.isPinned, false)
   replies.answer()
@@ -224,24 +235,40 @@ test('the connection of its own is silent until the commands on the shared one h
 test('a command with a deadline or a signal of its own ends before others without confusing that', async (t) => {
   const replies = new HeldReplies()
   const { server, endpoint } = await open(t, replies.script)
-  const lease = await endpoint.lendLazily({})
-  const abort = new AbortController()
-  const patient = lease.execute(['HANG'], { timeout: 10_000 })
-  const hasty = end(lease.execute(['HANG'], { timeout: 20 }))
-  const aborted = end(lease.execute(['HANG'], { signal: abort.signal }))
-  const usual = lease.call('HANG')
-  await server.until(() => replies.count === 4)
-  assert.equal(await hasty, 'COMMAND_TIMEOUT true')
-  abort.abort()
-  assert.equal(await aborted, 'ABORT_ERR true')
-  const own = lease.call('WATCH', 'k')
-  await eventually('it is lent', () => endpoint.pool.stats().activeCount === 1)
-  for (let left = 4; left > 0; left -= 1) {
-    await settled()
-    assert.deepEqual(received(server, 1), [], `${left} replies are owed`)
-    replies.answer()
+  await warm(endpoint)
+  for (const first of [{}, { timeout: 10_000 }]) {
+    const lease = await endpoint.lendLazily({})
+    const abort = new AbortController()
+    const patient = lease.execute(['HANG'], first)
+    const hasty = end(lease.execute(['HANG'], { timeout: 20 }))
+    const aborted = end(lease.execute(['HANG'], { signal: abort.signal }))
+    await server.until(() => replies.count === 3)
+    assert.equal(await hasty, 'COMMAND_TIMEOUT true')
+    abort.abort()
+    assert.equal(await aborted, 'ABORT_ERR true')
+    const before = received(server, 1)
+    const own = lease.call('WATCH', 'k')
+    await turns()
+    assert.deepEqual(received(server, 1), before)
+    for (let left = 3; left > 0; left -= 1) replies.answer()
+    assert.deepEqual(await Promise.all([patient, own]), ['late', 'OK'])
+    await lease.close()
   }
-  assert.deepEqual(await Promise.all([patient, usual, own]), ['late', 'late', 'OK'])
+})
+
+test('nor does a command that the shared connection had no room for', async (t) => {
+  const replies = new HeldReplies()
+  const { server, endpoint } = await open(t, replies.script, { connection: { maxPending: 4 } })
+  await warm(endpoint)
+  const lease = await endpoint.lendLazily({})
+  const sent = Array.from({ length: 4 }, () => lease.call('HANG'))
+  assert.equal(await end(lease.call('HANG')), 'QUEUE_FULL false')
+  const own = lease.call('WATCH', 'k')
+  await turns()
+  assert.deepEqual(received(server, 1), [])
+  for (let left = 4; left > 0; left -= 1) replies.answer()
+  assert.deepEqual(await Promise.all([...sent, own]), ['late', 'late', 'late', 'late', 'OK'])
+  assert.equal(received(server, 0).at(-1), 'PING')
 })
 
 test('commands on the shared connection that failed have ended too', async (t) => {
@@ -503,11 +530,19 @@ test('with nobody waiting for it any more, close() does not wait for the connect
 test('a connection that is there too late goes back to the pool untouched', async (t) => {
   const replies = new HeldReplies()
   const { server, endpoint } = await open(t, replies.script)
+  await warm(endpoint)
+  // lent, but nobody was told yet
+  const hasty = await endpoint.lendLazily({})
+  const pin = end(hasty.pin())
+  assert.equal(endpoint.pool.stats().idleCount, 0)
+  hasty.destroy()
+  assert.equal(await pin, 'LEASE_RETURNED false')
+  await eventually('it is back', () => endpoint.pool.stats().idleCount === 1)
   // the connection is there, the earlier reply is not
   const lease = await endpoint.lendLazily({})
   const before = lease.call('HANG')
   const pinning = end(lease.pin())
-  await eventually('it is lent', () => server.peers.length === 2 && endpoint.pool.stats().activeCount === 1)
+  await server.until(() => replies.count === 1)
   await settled()
   lease.destroy()
   assert.equal(await pinning, 'LEASE_RETURNED false')
