@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type PermitLimits, Permits } from '../../lib/endpoint/permits.ts'
 import { AbortError, PoolError } from '../../lib/errors.ts'
-import { settled } from '../support/clock.ts'
+import { ManualClock, settled } from '../support/clock.ts'
 import { freshSeed, pick, randomNumbers } from '../support/random-numbers.ts'
 
 /** Permits that are numbered in the order in which they are given. */
@@ -67,19 +67,31 @@ test('no more than maxWaiting wait', async () => {
   assert.deepEqual([await waiting[1], await next], [3, 4])
 })
 
-test('who waits longer than waitTimeout is told how long and for what; who came later waits on', async () => {
+test('who waits longer than waitTimeout is told how long and for what; who came later waits on', async (t) => {
+  const clock = new ManualClock()
+  t.mock.method(performance, 'now', clock.now)
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const pass = (ms: number): void => {
+    clock.advance(ms)
+    t.mock.timers.tick(ms)
+  }
   const permits = permitsOf({ waitTimeoutMs: 60 })
   await permits.take(undefined)
   const first = permits.take(undefined)
-  const startedAt = performance.now()
-  await new Promise((resolve) => setTimeout(resolve, 30))
+  const told = assert.rejects(
+    first,
+    isPoolError('POOL_EXHAUSTED', /waited 60 ms for one of 1 lazy leases, 1 other waits/),
+  )
+  pass(30)
   const second = permits.take(undefined)
-  await assert.rejects(first, isPoolError('POOL_EXHAUSTED', /waited 60 ms for one of 1 lazy leases, 1 other/))
-  const ms = performance.now() - startedAt
-  assert.ok(ms >= 58 && ms < 1_000, `${ms} ms`)
+  pass(29)
+  assert.equal(permits.waitingCount, 2)
+  pass(2)
+  await told
   assert.equal(permits.waitingCount, 1)
   permits.giveBack()
   assert.equal(await second, 2)
+  pass(100)
 })
 
 test('a signal ends the wait, of that one only', async () => {
