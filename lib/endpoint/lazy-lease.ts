@@ -219,7 +219,7 @@ async function wasTaken(reply: Promise<unknown>): Promise<boolean> {
     await reply
     return true
   } catch (error) {
-    return !(error instanceof PoolError)
+    return !(error instanceof PoolError && error.code === 'QUEUE_FULL')
   }
 }
 

@@ -59,6 +59,8 @@ test('a refusal on a lease is told before its borrower goes on; other errors of 
   })
   await assert.rejects(lease.call('SAY', 'LOADING it is'), /LOADING/)
   assert.equal(told.length, 2, 'each time anew')
+  await lease.connection.executeAll([['PING'], ['SAY', 'MASTERDOWN one of several']])
+  assert.deepEqual(told.slice(2), ['MASTERDOWN one of several'])
 })
 
 test('of many refusals at a time the one that says most is told, once', async (t) => {
