@@ -2,11 +2,22 @@
 
 export {
   Client,
+  type ClientEvents,
   type ClientOptions,
   type ClientSentinelOptions,
   type CommandOptions,
   CommandView,
   createClient,
+  type Gap,
+  type Message,
+  type MessageListener,
+  type Overflow,
+  type Payload,
+  type Replies,
+  type SubscribeOptions,
+  type Subscription,
+  type SubscriptionIterator,
+  type SubscriptionOptions,
 } from './client/index.ts'
 export {
   type Connection,
