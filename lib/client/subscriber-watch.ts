@@ -32,7 +32,7 @@ export function watchSilence(
       connection.pendingCount === 0 &&
       performance.now() - connection.heardAt >= intervalMs * IDLE_PART
     ) {
-      connection.execute(['PING'], { timeout: 0, replies }).catch(() => undefined) // any answer will do
+      connection.execute(['PING'], { timeout: intervalMs, replies }).catch(() => undefined) // any answer will do
     }
   }, intervalMs / 2).unref() // the socket keeps the process, as long as there is one
   return () => clearInterval(timer)

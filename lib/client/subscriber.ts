@@ -10,22 +10,20 @@
 // for each other: the last word of ours is the state of the server. Each channel is told of once, by the first who
 // wants it and by the last. What is done when a connection is lost is what is done with the first one.
 
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Connection } from '../connection/index.ts'
-import { type Endpoint, isPermanent, RETRY_MS, type ReadFrom, refusalOf } from '../endpoint/index.ts'
-import { ConnectionError, ReplyError, SentinelError, TimeoutError } from '../errors.ts'
+import { type Endpoint, type ReadFrom, refusalOf } from '../endpoint/index.ts'
+import { ConnectionError, ReplyError } from '../errors.ts'
 import type { Reply } from '../resp/index.ts'
 import type { Topology } from '../sentinel/index.ts'
 import type { Router } from './router.ts'
 import { type Channel, ChannelTable, inCommands } from './subscriber-channels.ts'
+import { SubscriberDialer } from './subscriber-dialer.ts'
 import { watchSilence } from './subscriber-watch.ts'
 import type { Kind, Loss, Subscribed } from './subscription.ts'
 import type { Gap, Replies } from './subscription-options.ts'
 
-/** Between two attempts where no attempt can succeed until somebody has changed something: a password, say. */
-const HOPELESS_RETRY_MS = 1_000
-/** The route is asked again after this; also what keeps the process while nobody is there. */
-const HOLD_MS = 100
+/** A server that does not confirm the end of its last subscription is left without. */
+const FAREWELL_MS = 1_000
 
 export interface SubscriberOptions {
   readonly readFrom: ReadFrom
@@ -41,20 +39,22 @@ export class Subscriber {
   readonly #router: Router
   readonly #options: SubscriberOptions
   readonly #channels = new ChannelTable()
+  readonly #dialer: SubscriberDialer
+  /** As a lease: `'master'` means to write, so that it waits for the new master while a failover is under way. */
+  readonly #target: 'write' | ReadFrom
   /** Ends the dial that is going on. */
   #attempt: AbortController | undefined
-  /** The last one that was tried: another is tried at once, the same after a pause. */
-  #tried: Endpoint | undefined
   #endpoint: Endpoint | undefined
   #connection: Connection | undefined
   #unwatch: (() => void) | undefined
   /** The first since all was well. */
   #loss: Loss | undefined
-  #failure: Error | undefined
 
   constructor(router: Router, options: SubscriberOptions) {
     this.#router = router
     this.#options = options
+    this.#target = options.readFrom === 'master' ? 'write' : options.readFrom
+    this.#dialer = new SubscriberDialer(router, this.#target, (error) => this.#disappoint(error))
   }
 
   get readFrom(): ReadFrom {
@@ -65,9 +65,9 @@ export class Subscriber {
     return this.#options.replies
   }
 
-  /** Why the last attempt failed; `undefined` while there is a connection. */
+  /** Why there is no connection, as far as that is known. */
   get failure(): Error | undefined {
-    return this.#failure
+    return this.#connection === undefined ? this.#dialer.failure : undefined
   }
 
   /** Begins a subscription, which is told how that goes on. */
@@ -84,7 +84,7 @@ export class Subscriber {
     const isLast = this.#channels.size === 0
     if (isLast) this.#detach()
     if (connection === undefined) return
-    const told = this.#unsubscribe(connection, gone)
+    const told = this.#unsubscribe(connection, gone, isLast ? FAREWELL_MS : this.#options.commandTimeout)
     await (isLast ? connection.close() : told)
   }
 
@@ -97,17 +97,12 @@ export class Subscriber {
     this.#connection?.destroy(dismissed(endpoint.address, this.readFrom))
   }
 
-  /** Ends all: politely, or for that reason. Takes no more. */
+  /** Ends all: as their owners would, or for that reason. Resolves when the connection is gone. */
   async end(error: Error | undefined): Promise<void> {
     const connection = this.#detach()
     for (const subscription of this.#channels.subscriptions) subscription.end(error)
-    if (error !== undefined) connection?.destroy(error)
-    await connection?.close()
-  }
-
-  get #target(): 'write' | ReadFrom {
-    // as a lease: where a failover is under way it waits for the new master
-    return this.readFrom === 'master' ? 'write' : this.readFrom
+    connection?.destroy(error) // what is in flight there is of no use any more
+    await connection?.closed
   }
 
   /** From now on nothing is dialed, and what the connection says is not heard. */
@@ -115,68 +110,37 @@ export class Subscriber {
     const connection = this.#connection
     this.#attempt?.abort()
     this.#unwatch?.()
-    this.#attempt = this.#connection = this.#endpoint = this.#tried = undefined
-    this.#unwatch = this.#loss = this.#failure = undefined
+    this.#attempt = this.#connection = this.#endpoint = this.#unwatch = this.#loss = undefined
     return connection
+  }
+
+  /** Not so from the moment it ends, which is told a little later. */
+  #isCurrent(connection: Connection): boolean {
+    return connection === this.#connection && connection.error === undefined
   }
 
   #connect(): void {
     if (this.#attempt !== undefined) return
-    this.#attempt = new AbortController()
-    void this.#dial(this.#attempt.signal)
-  }
-
-  /** Tries until there is a connection, or nobody wants one. */
-  async #dial(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      try {
-        const endpoint = await this.#nextEndpoint(signal)
-        const connection = await endpoint.dial(signal)
-        if (signal.aborted) connection.destroy()
+    const attempt = new AbortController()
+    this.#attempt = attempt
+    this.#dialer.dial(attempt.signal).then(
+      ({ connection, endpoint }) => {
+        if (attempt.signal.aborted) connection.destroy()
         else this.#use(connection, endpoint)
-        return
-      } catch (error) {
-        if (signal.aborted) return
-        await this.#recover(error as Error, signal)
-      }
-    }
+      },
+      () => undefined, // nobody wants it any more
+    )
   }
 
-  async #nextEndpoint(signal: AbortSignal): Promise<Endpoint> {
-    for (;;) {
-      const endpoint = this.#router.pick(this.#target)
-      if (endpoint === undefined) {
-        await this.#router.hold({
-          bytes: 0,
-          expiresAt: performance.now() + HOLD_MS,
-          timeout: HOLD_MS,
-          signal,
-        })
-      } else if (endpoint === this.#tried) {
-        this.#tried = undefined
-        await pause(signal)
-      } else {
-        this.#tried = endpoint
-        return endpoint
-      }
-    }
-  }
-
-  /** Waits until another attempt makes sense; those who wait for their first confirmation may not want to. */
-  async #recover(error: Error, signal: AbortSignal): Promise<void> {
-    // of a wait for a server it is the cause that tells something
-    this.#failure = error instanceof TimeoutError && error.cause instanceof Error ? error.cause : error
-    this.#tried = undefined
-    if (error instanceof TimeoutError) return
-    const isHopeless = isPermanent(error) || error instanceof SentinelError
-    for (const subscription of isHopeless ? this.#channels.subscriptions : []) {
+  /** Those who wait for their first confirmation need not wait any longer; the others may live to see better days. */
+  #disappoint(error: Error): void {
+    for (const subscription of this.#channels.subscriptions) {
       if (subscription.state === 'opening') subscription.end(error)
     }
-    await pause(signal, isHopeless ? HOPELESS_RETRY_MS : undefined)
   }
 
   #use(connection: Connection, endpoint: Endpoint): void {
-    this.#attempt = this.#failure = undefined
+    this.#attempt = undefined
     this.#connection = connection
     this.#endpoint = endpoint
     connection.pushesAsBytes = this.replies === 'buffer'
@@ -200,13 +164,12 @@ export class Subscriber {
       this.#loss ??= loss
       for (const subscription of channel.subscriptions) subscription.lose(loss)
     }
-    this.#failure = reason
     if (endpoint.error === undefined && !isDismissed(reason)) this.#router.report(endpoint, reason)
     this.#connect()
   }
 
   #tellGap(connection: Connection): void {
-    if (connection !== this.#connection || connection.error !== undefined || this.#loss === undefined) return
+    if (!this.#isCurrent(connection) || this.#loss === undefined) return
     const { reason, from, heardAt } = this.#loss
     const { size: channels } = this.#channels
     const downtime = Math.round(performance.now() - heardAt)
@@ -224,9 +187,11 @@ export class Subscriber {
     const [first] = wanted
     if (first === undefined) return
     try {
-      await connection.execute([first.kind.toUpperCase(), ...wanted.map(({ name }) => name)], this.#execution)
+      const { commandTimeout: timeout, replies } = this.#options
+      const command = [first.kind.toUpperCase(), ...wanted.map(({ name }) => name)]
+      await connection.execute(command, { timeout, replies })
     } catch (error) {
-      if (connection !== this.#connection) return // what it was asked for is asked of the next one
+      if (!this.#isCurrent(connection)) return // what it was asked for is asked of the next one
       if (!(error instanceof ReplyError) || refusalOf(error) !== undefined) {
         connection.destroy(unconfirmed(connection.address, error as Error))
       } else if (wanted.length === 1) {
@@ -239,18 +204,18 @@ export class Subscriber {
       }
       return
     }
-    if (connection !== this.#connection) return
+    if (!this.#isCurrent(connection)) return
     for (const channel of wanted) {
       channel.isConfirmed = true
       for (const subscription of channel.subscriptions) subscription.confirm(connection.address)
     }
   }
 
-  async #unsubscribe(connection: Connection, channels: readonly Channel[]): Promise<void> {
+  async #unsubscribe(connection: Connection, channels: readonly Channel[], timeout: number): Promise<void> {
     const parts = inCommands(channels).map(async (part) => {
       const verb = (part[0] as Channel).kind.replace('sub', 'unsub').toUpperCase()
       try {
-        await connection.execute([verb, ...part.map(({ name }) => name)], this.#execution)
+        await connection.execute([verb, ...part.map(({ name }) => name)], { timeout, replies: this.replies })
       } catch (error) {
         // not allowed to unsubscribe: what comes is not passed on
         if (!(error instanceof ReplyError))
@@ -258,11 +223,6 @@ export class Subscriber {
       }
     })
     await Promise.all(parts)
-  }
-
-  get #execution(): { readonly timeout: number; readonly replies: Replies } {
-    const { commandTimeout, replies } = this.#options
-    return { timeout: commandTimeout, replies }
   }
 
   // push = "message", channel, payload | "pmessage", pattern, channel, payload | "smessage", channel, payload
@@ -309,11 +269,6 @@ function serves(topology: Topology | undefined, readFrom: ReadFrom, address: str
 
 function text(value: Reply | undefined): string {
   return typeof value === 'string' ? value : String(value)
-}
-
-/** Ends early, without an error, when nobody waits for what comes after. */
-async function pause(signal: AbortSignal, ms = RETRY_MS * (1 + Math.random())): Promise<void> {
-  await sleep(ms, undefined, { signal }).catch(() => undefined)
 }
 
 function dismissed(address: string, readFrom: ReadFrom): ConnectionError {
