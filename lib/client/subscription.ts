@@ -254,7 +254,7 @@ export class Subscribed implements Subscription {
     const detail = error instanceof Error ? (error.stack ?? error.message) : String(error)
     process.emitWarning('the listener of a subscription threw; further errors of it are not told', {
       type: 'RespoolWarning',
-      code: 'RESPOOL_LISTENER_ERROR',
+      code: 'LISTENER_ERROR',
       detail,
     })
   }

@@ -376,7 +376,7 @@ test('a listener that throws, or rejects, harms nobody else', async (t) => {
 
   await client.subscribe('b', bad)
   const [warning] = (await Promise.all([once(process, 'warning'), node.publish('b', '1')]))[0] as [Error]
-  assert.equal((warning as NodeJS.ErrnoException).code, 'RESPOOL_LISTENER_ERROR')
+  assert.equal((warning as NodeJS.ErrnoException).code, 'LISTENER_ERROR')
   assert.equal(warning.name, 'RespoolWarning')
 })
 

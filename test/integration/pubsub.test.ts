@@ -150,8 +150,9 @@ for (const protocol of [3, 2] as const) {
       client.on('gap', (gap) => gaps.push(gap))
       const got = new Set<string>()
       const names = Array.from({ length: 10_000 }, (_, i) => `channel:${i}`)
+      const { signal } = new AbortController()
       const subscriptions = await Promise.all(
-        names.map((name) => client.subscribe(name, (_, channel) => got.add(channel))),
+        names.map((name) => client.subscribe(name, (_, channel) => got.add(channel), { signal })),
       )
       assert.equal((await connections(server)).length, 1)
       await request(server, 'CLIENT', 'KILL', 'TYPE', 'pubsub')
