@@ -2,13 +2,24 @@
 
 export {
   Client,
+  type ClientEvents,
   type ClientLeaseOptions,
   type ClientOptions,
   type ClientSentinelOptions,
   type CommandOptions,
   CommandView,
   createClient,
+  type Gap,
+  type Message,
+  type MessageListener,
+  type Overflow,
+  type Payload,
+  type Replies,
   type SessionOptions,
+  type SubscribeOptions,
+  type Subscription,
+  type SubscriptionIterator,
+  type SubscriptionOptions,
 } from './client/index.ts'
 export {
   type Connection,
