@@ -8,8 +8,11 @@ import { PoolError } from '../errors.ts'
 import type { Lease } from '../pool/index.ts'
 import type { Argument, Reply } from '../resp/index.ts'
 import { type SentinelEvents, SentinelRouter, type Topology } from '../sentinel/index.ts'
+import type { Commands } from './commands.gen.ts'
 import { type DispatchOptions, dispatch } from './dispatch.ts'
+import { defineMethods } from './methods.ts'
 import { type ClientOptions, resolveClientOptions } from './options.ts'
+import type { Shaper } from './replies.ts'
 import type { Router } from './router.ts'
 import { SingleRouter } from './single-router.ts'
 import { closedError, Work } from './work.ts'
@@ -30,8 +33,25 @@ export interface CommandOptions {
 
 const COMMAND_OPTIONS = new Set(['replies', 'timeout', 'signal', 'readFrom', 'idempotent'])
 
-/** Commands with settings of their own: what `with()` gives. */
-export class CommandView {
+/** What the typed commands of a view do, and of its client through its own view. */
+let runTyped: (view: CommandView, command: Argument[], shaper: Shaper | undefined) => Promise<unknown>
+
+/** Commands with settings of their own: what `with()` gives. `T` is what strings in replies are. */
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the methods are there, by defineMethods() below
+export interface CommandView<T extends string | Buffer = string> extends Commands<T> {}
+
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: as above
+// biome-ignore lint/correctness/noUnusedVariables: both declarations need the same type parameters
+export class CommandView<T extends string | Buffer = string> {
+  static {
+    runTyped = (view, command, shaper) => {
+      const shape = shaper?.(command, view.#options.replies === 'buffer')
+      const reply = dispatch(view.#router, view.#work, command, view.#options)
+      return shape === undefined ? reply : reply.then(shape)
+    }
+    defineMethods(CommandView.prototype, runTyped)
+  }
+
   readonly #router: Router
   readonly #work: Work
   readonly #options: DispatchOptions
@@ -62,10 +82,17 @@ export class CommandView {
   }
 
   /** A view with other settings; cheap, and with the same methods. */
-  with(options: CommandOptions): CommandView {
+  with(options: CommandOptions & { readonly replies: 'buffer' }): CommandView<Buffer>
+  with(options: CommandOptions & { readonly replies: 'string' }): CommandView<string>
+  with(options: CommandOptions & { readonly replies?: undefined }): CommandView<T>
+  with(options: CommandOptions): CommandView<string | Buffer>
+  with(options: CommandOptions): CommandView<string | Buffer> {
     return new CommandView(this.#router, this.#work, merge(this.#options, options))
   }
 }
+
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: see the class
+export interface Client extends Commands {}
 
 /**
  * A client of one server or of a Sentinel deployment. Connects on first use.
@@ -75,7 +102,12 @@ export class CommandView {
  * await redis.call('SET', 'key', 'value')
  * await redis.close()
  */
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the methods are there, by defineMethods() below
 export class Client extends EventEmitter<SentinelEvents> {
+  static {
+    defineMethods(Client.prototype, (client, command, shaper) => runTyped(client.#view, command, shaper))
+  }
+
   readonly #router: Router
   readonly #work = new Work()
   readonly #view: CommandView
@@ -111,7 +143,10 @@ export class Client extends EventEmitter<SentinelEvents> {
   }
 
   /** See {@link CommandView.with}. */
-  with(options: CommandOptions): CommandView {
+  with(options: CommandOptions & { readonly replies: 'buffer' }): CommandView<Buffer>
+  with(options: CommandOptions & { readonly replies?: 'string' | undefined }): CommandView
+  with(options: CommandOptions): CommandView<string | Buffer>
+  with(options: CommandOptions): CommandView<string | Buffer> {
     return this.#view.with(options)
   }
 
