@@ -220,7 +220,6 @@ function flattened(elements) {
   const first = merged.findIndex(({ kind }) => kind === 'rest')
   if (first < 0) return merged
   const end = merged.findLastIndex(({ kind }) => kind === 'rest')
-  /** @type {Element} */
   const labels = merged.slice(first, end + 1).map((it) => (it.kind === 'rest' ? it.label : 'args'))
   /** @type {Rest} */
   const rest = { kind: 'rest', label: joined(labels), type: anything }
@@ -247,7 +246,7 @@ function loosened(elements) {
 
 /** Whether an array stands for more than an argument that repeats. @param {Element[]} elements */
 function isLoose(elements) {
-  return elements.some(({ kind, ...more }) => kind === 'rest' && 'label' in more && more.label === 'args')
+  return elements.some((element) => element.kind === 'rest' && element.label === 'args')
 }
 
 // An option that is there, and no other beside it to change places with, is not an option.
@@ -273,15 +272,18 @@ function gathered(elements) {
     let end = at
     while (end < elements.length && isWord(elements[end])) end++
     if (end - at >= 3 && !isDone) {
-      const words = elements
-        .slice(at, end)
-        .map((it) => /** @type {One} */ (/** @type {Choice} */ (it).ways[0]?.[0]).type)
+      const words = waysIn(elements.slice(at, end)).map(([word]) => (word?.kind === 'one' ? word.type : ''))
       out.push({ kind: 'rest', label: 'options', type: words.join(' | ') })
       isDone = true
       at = end
     } else out.push(/** @type {Element} */ (elements[at++]))
   }
   return out
+}
+
+/** @param {Element[]} elements */
+function waysIn(elements) {
+  return elements.flatMap((element) => (element.kind === 'choice' ? element.ways : []))
 }
 
 /** @param {Element | undefined} element */

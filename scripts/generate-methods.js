@@ -90,8 +90,15 @@ function corrected(command, args) {
   return args.map((arg) => ({
     ...arg,
     type: corrections[`${command} ${arg.name}`] ?? corrections[arg.name] ?? arg.type,
-    ...(arg.arguments === undefined ? {} : { arguments: corrected(command, arg.arguments) }),
+    ...(arg.arguments === undefined ? {} : { arguments: partsOf(command, arg.name, arg.arguments) }),
   }))
+}
+
+/** @param {string} command @param {string} name @param {Arg[]} parts */
+function partsOf(command, name, parts) {
+  // units of length: everybody writes `km`, and Redis before 6.2 knows no other
+  if (name !== 'unit') return corrected(command, parts)
+  return parts.flatMap((part) => [{ ...part, token: part.token?.toLowerCase() ?? '' }, part])
 }
 
 /** @param {Method[]} methods */

@@ -37,11 +37,9 @@ const COMMAND_OPTIONS = new Set(['replies', 'timeout', 'signal', 'readFrom', 'id
 let runTyped: (view: CommandView, command: Argument[], shaper: Shaper | undefined) => Promise<unknown>
 
 /** Commands with settings of their own: what `with()` gives. `T` is what strings in replies are. */
-// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the methods are there, by defineMethods() below
 export interface CommandView<T extends string | Buffer = string> extends Commands<T> {}
 
-// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: as above
-// biome-ignore lint/correctness/noUnusedVariables: both declarations need the same type parameters
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the methods of Commands are there, by defineMethods() below
 export class CommandView<T extends string | Buffer = string> {
   static {
     runTyped = (view, command, shaper) => {
@@ -91,7 +89,6 @@ export class CommandView<T extends string | Buffer = string> {
   }
 }
 
-// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: see the class
 export interface Client extends Commands {}
 
 /**
@@ -102,7 +99,7 @@ export interface Client extends Commands {}
  * await redis.call('SET', 'key', 'value')
  * await redis.close()
  */
-// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the methods are there, by defineMethods() below
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the methods of Commands are there, by defineMethods() below
 export class Client extends EventEmitter<SentinelEvents> {
   static {
     defineMethods(Client.prototype, (client, command, shaper) => runTyped(client.#view, command, shaper))

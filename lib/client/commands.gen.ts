@@ -31,12 +31,12 @@ export interface Commands<T extends string | Buffer = string> {
   append(key: A, value: A): Promise<number>
   bgrewriteaof(): Promise<string>
   bgsave(...options: Opt<['SCHEDULE' | 'CANCEL']>): Promise<string>
-  bitcount(key: A, ...options: Opt<[start: Integer, ...Opt<[end: Integer, ...Opt<['BYTE' | 'BIT']>]>]>): Promise<number>
+  bitcount(key: A, ...options: Opt<[start: Integer, ...Opt<[end: Integer, ...Opt<['byte' | 'BYTE' | 'bit' | 'BIT']>]>]>): Promise<number>
   /** `BITFIELD key [GET encoding offset | [OVERFLOW WRAP | SAT | FAIL] <SET encoding offset value | INCRBY encoding offset increment> [GET encoding offset | [OVERFLOW WRAP | SAT | FAIL] <SET encoding offset value | INCRBY encoding offset increment> …]]` */
   bitfield(key: A, ...args: A[]): Promise<(number | bigint | null)[]>
   bitfieldRo(key: A, ...encodingsAndOffsets: A[]): Promise<(number | bigint)[]>
   bitop(operation: 'AND' | 'OR' | 'XOR' | 'NOT', destkey: A, ...keys: A[]): Promise<number>
-  bitpos(key: A, bit: Integer, ...options: Opt<[start: Integer, ...Opt<[end: Integer, ...Opt<['BYTE' | 'BIT']>]>]>): Promise<number>
+  bitpos(key: A, bit: Integer, ...options: Opt<[start: Integer, ...Opt<[end: Integer, ...Opt<['byte' | 'BYTE' | 'bit' | 'BIT']>]>]>): Promise<number>
   blmove(source: A, destination: A, wherefrom: 'LEFT' | 'RIGHT', whereto: 'LEFT' | 'RIGHT', timeout: Double): Promise<T | null>
   blmpop(timeout: Double, numkeys: Integer, ...args: [...keys: A[], 'LEFT' | 'RIGHT', ...Opt<['COUNT', count: Integer]>]): Promise<[key: T, elements: T[]] | null>
   blpop(...args: [...keys: A[], timeout: Double]): Promise<[key: T, element: T] | null>
@@ -151,23 +151,23 @@ export interface Commands<T extends string | Buffer = string> {
   functionStats(): Promise<FunctionStats<T>>
   /** `GEOADD key [NX | XX] [CH] longitude latitude member [longitude latitude member …]` */
   geoadd(key: A, ...args: A[]): Promise<number>
-  geodist(key: A, member1: A, member2: A, ...options: Opt<['M' | 'KM' | 'FT' | 'MI']>): Promise<number | null>
+  geodist(key: A, member1: A, member2: A, ...options: Opt<['m' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI']>): Promise<number | null>
   geohash(key: A, ...members: A[]): Promise<(T | null)[]>
   geopos(key: A, ...members: A[]): Promise<(Position | null)[]>
-  georadius(key: A, longitude: Double, latitude: Double, radius: Double, unit: 'M' | 'KM' | 'FT' | 'MI', ...options: [...('WITHCOORD' | 'WITHDIST' | 'WITHHASH')[], ...With3<['STORE', storekey: A] | ['STOREDIST', storedistkey: A], ['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>]): Promise<number>
-  georadius(key: A, longitude: Double, latitude: Double, radius: Double, unit: 'M' | 'KM' | 'FT' | 'MI', ...options: Any2<['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>): Promise<T[]>
-  georadius(key: A, longitude: Double, latitude: Double, radius: Double, unit: 'M' | 'KM' | 'FT' | 'MI', ...options: [...('WITHCOORD' | 'WITHDIST' | 'WITHHASH')[], ...Any2<['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>]): Promise<Place<T>[]>
-  georadiusbymember(key: A, member: A, radius: Double, unit: 'M' | 'KM' | 'FT' | 'MI', ...options: [...('WITHCOORD' | 'WITHDIST' | 'WITHHASH')[], ...With3<['STORE', storekey: A] | ['STOREDIST', storedistkey: A], ['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>]): Promise<number>
-  georadiusbymember(key: A, member: A, radius: Double, unit: 'M' | 'KM' | 'FT' | 'MI', ...options: Any2<['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>): Promise<T[]>
-  georadiusbymember(key: A, member: A, radius: Double, unit: 'M' | 'KM' | 'FT' | 'MI', ...options: [...('WITHCOORD' | 'WITHDIST' | 'WITHHASH')[], ...Any2<['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>]): Promise<Place<T>[]>
-  georadiusbymemberRo(key: A, member: A, radius: Double, unit: 'M' | 'KM' | 'FT' | 'MI', ...options: Any2<['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>): Promise<T[]>
-  georadiusbymemberRo(key: A, member: A, radius: Double, unit: 'M' | 'KM' | 'FT' | 'MI', ...options: [...('WITHCOORD' | 'WITHDIST' | 'WITHHASH')[], ...Any2<['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>]): Promise<Place<T>[]>
-  georadiusRo(key: A, longitude: Double, latitude: Double, radius: Double, unit: 'M' | 'KM' | 'FT' | 'MI', ...options: Any2<['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>): Promise<T[]>
-  georadiusRo(key: A, longitude: Double, latitude: Double, radius: Double, unit: 'M' | 'KM' | 'FT' | 'MI', ...options: [...('WITHCOORD' | 'WITHDIST' | 'WITHHASH')[], ...Any2<['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>]): Promise<Place<T>[]>
-  /** `GEOSEARCH key [FROMMEMBER member | FROMLONLAT longitude latitude] <BYRADIUS radius <M | KM | FT | MI> | BYBOX width height <M | KM | FT | MI> | BYPOLYGON num-vertices longitude latitude [longitude latitude …]> [ASC | DESC] [COUNT count [ANY]] [WITHCOORD] [WITHDIST] [WITHHASH]` */
-  geosearch(key: A, ...args: [...Opt<['FROMMEMBER', member: A] | ['FROMLONLAT', longitude: Double, latitude: Double]>, ...(['BYRADIUS', radius: Double, 'M' | 'KM' | 'FT' | 'MI'] | ['BYBOX', width: Double, height: Double, 'M' | 'KM' | 'FT' | 'MI'] | ['BYPOLYGON', numVertices: Integer, ...longitudesAndLatitudes: A[]]), ...Any2<['ASC' | 'DESC'], ['COUNT', count: Integer, ...Opt<['ANY']>]>]): Promise<T[]>
+  georadius(key: A, longitude: Double, latitude: Double, radius: Double, unit: 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI', ...options: [...('WITHCOORD' | 'WITHDIST' | 'WITHHASH')[], ...With3<['STORE', storekey: A] | ['STOREDIST', storedistkey: A], ['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>]): Promise<number>
+  georadius(key: A, longitude: Double, latitude: Double, radius: Double, unit: 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI', ...options: Any2<['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>): Promise<T[]>
+  georadius(key: A, longitude: Double, latitude: Double, radius: Double, unit: 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI', ...options: [...('WITHCOORD' | 'WITHDIST' | 'WITHHASH')[], ...Any2<['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>]): Promise<Place<T>[]>
+  georadiusbymember(key: A, member: A, radius: Double, unit: 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI', ...options: [...('WITHCOORD' | 'WITHDIST' | 'WITHHASH')[], ...With3<['STORE', storekey: A] | ['STOREDIST', storedistkey: A], ['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>]): Promise<number>
+  georadiusbymember(key: A, member: A, radius: Double, unit: 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI', ...options: Any2<['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>): Promise<T[]>
+  georadiusbymember(key: A, member: A, radius: Double, unit: 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI', ...options: [...('WITHCOORD' | 'WITHDIST' | 'WITHHASH')[], ...Any2<['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>]): Promise<Place<T>[]>
+  georadiusbymemberRo(key: A, member: A, radius: Double, unit: 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI', ...options: Any2<['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>): Promise<T[]>
+  georadiusbymemberRo(key: A, member: A, radius: Double, unit: 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI', ...options: [...('WITHCOORD' | 'WITHDIST' | 'WITHHASH')[], ...Any2<['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>]): Promise<Place<T>[]>
+  georadiusRo(key: A, longitude: Double, latitude: Double, radius: Double, unit: 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI', ...options: Any2<['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>): Promise<T[]>
+  georadiusRo(key: A, longitude: Double, latitude: Double, radius: Double, unit: 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI', ...options: [...('WITHCOORD' | 'WITHDIST' | 'WITHHASH')[], ...Any2<['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>]): Promise<Place<T>[]>
+  /** `GEOSEARCH key [FROMMEMBER member | FROMLONLAT longitude latitude] <BYRADIUS radius <m | M | km | KM | ft | FT | mi | MI> | BYBOX width height <m | M | km | KM | ft | FT | mi | MI> | BYPOLYGON num-vertices longitude latitude [longitude latitude …]> [ASC | DESC] [COUNT count [ANY]] [WITHCOORD] [WITHDIST] [WITHHASH]` */
+  geosearch(key: A, ...args: [...Opt<['FROMMEMBER', member: A] | ['FROMLONLAT', longitude: Double, latitude: Double]>, ...(['BYRADIUS', radius: Double, 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI'] | ['BYBOX', width: Double, height: Double, 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI'] | ['BYPOLYGON', numVertices: Integer, ...longitudesAndLatitudes: A[]]), ...Any2<['ASC' | 'DESC'], ['COUNT', count: Integer, ...Opt<['ANY']>]>]): Promise<T[]>
   geosearch(key: A, ...args: A[]): Promise<Place<T>[]>
-  /** `GEOSEARCHSTORE destination source [FROMMEMBER member | FROMLONLAT longitude latitude] <BYRADIUS radius <M | KM | FT | MI> | BYBOX width height <M | KM | FT | MI> | BYPOLYGON num-vertices longitude latitude [longitude latitude …]> [ASC | DESC] [COUNT count [ANY]] [STOREDIST]` */
+  /** `GEOSEARCHSTORE destination source [FROMMEMBER member | FROMLONLAT longitude latitude] <BYRADIUS radius <m | M | km | KM | ft | FT | mi | MI> | BYBOX width height <m | M | km | KM | ft | FT | mi | MI> | BYPOLYGON num-vertices longitude latitude [longitude latitude …]> [ASC | DESC] [COUNT count [ANY]] [STOREDIST]` */
   geosearchstore(destination: A, source: A, ...args: A[]): Promise<number>
   get(key: A): Promise<T | null>
   getbit(key: A, offset: Integer): Promise<number>

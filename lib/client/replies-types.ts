@@ -75,13 +75,13 @@ export interface XinfoStreamFull<T> extends Omit<XinfoStream<T>, 'groups' | 'fir
     'entries-read': number | null
     lag: number | null
     'pel-count': number
-    pel: [id: T, consumer: T, deliveredAt: number, deliveries: number][]
+    pending: [id: T, consumer: T, deliveredAt: number, deliveries: number][]
     consumers: {
       name: T
       'seen-time': number
       'active-time': number
       'pel-count': number
-      pel: [id: T, deliveredAt: number, deliveries: number][]
+      pending: [id: T, deliveredAt: number, deliveries: number][]
     }[]
   }[]
 }

@@ -19,6 +19,7 @@ import {
   text,
   tuple,
 } from './replies-basic.ts'
+import type { Place, Position } from './replies-types.ts'
 
 /** Chooses the shape of a command's reply. @param asBytes whether strings in it are `Buffer` */
 export type Shaper = (command: readonly Argument[], asBytes: boolean) => Shape | undefined
@@ -74,11 +75,11 @@ const position = tuple(double, double)
 function place(reply: Reply): unknown {
   if (!Array.isArray(reply)) return reply
   const [member, ...more] = reply
-  const result: Record<string, unknown> = { member }
+  const result: Partial<Place<unknown>> = { member }
   for (const value of more) {
-    if (Array.isArray(value)) result['position'] = position(value)
-    else if (typeof value === 'number') result['hash'] = value
-    else result['distance'] = double(value)
+    if (Array.isArray(value)) result.position = position(value) as Position
+    else if (typeof value === 'number') result.hash = value
+    else result.distance = double(value) as number
   }
   return result
 }
