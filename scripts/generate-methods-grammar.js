@@ -19,6 +19,9 @@
 /** Ways to fill in a parameter list beyond which the compiler's messages and its time suffer. */
 const mostWays = 80
 
+/** Ways beyond which options are taken in their documented order only. */
+const mostOrderedWays = 32
+
 const anything = 'A'
 
 /** @type {Record<string, string>} */
@@ -355,7 +358,9 @@ function tupleOf(elements) {
  * @returns {{ from: number, run: Choice[] }[]}
  */
 function runs(elements) {
+  /** @type {{ from: number, run: Choice[] }[]} */
   const found = []
+  if (waysOf(elements) > mostOrderedWays) return found
   for (let from = 0; from < elements.length; ) {
     let end = from
     while (end < elements.length && isMovable(elements[end])) end++

@@ -1,2 +1,5 @@
 export { Client, type CommandOptions, CommandView, createClient } from './client.ts'
+export type { Commands } from './commands.gen.ts'
 export type { ClientOptions, ClientSentinelOptions } from './options.ts'
+export { parseClientList, parseInfo } from './replies-text.ts'
+export type * from './replies-types.ts'
