@@ -82,3 +82,17 @@ test('a command is a method, or changes the state of its connection, or is inter
   }
   for (const name of isMethod) assert.ok(documented.has(name), name)
 })
+
+test('docs/commands.md tells of every reply that has a shape, and of every command that is no method', () => {
+  const text = readProjectFile('docs/commands.md')
+  for (const { name, shaper } of methods) {
+    if (shaper !== undefined)
+      assert.ok(text.includes(`\`${name}\``), `docs/commands.md does not tell of ${name}`)
+  }
+  const isMethod = new Set(methods.map(({ words }) => words.join(' ')))
+  for (const name of documented) {
+    // the kin of SUBSCRIBE, and what only servers say to each other
+    if (isMethod.has(name) || /SUBSCRIBE$|^CLUSTER SYNCSLOTS$/.test(name)) continue
+    assert.ok(text.includes(`\`${name}\``), `docs/commands.md does not tell of ${name}`)
+  }
+})

@@ -90,7 +90,11 @@ async function run(t: TestContext, server: TestServer, cases: readonly Case[]): 
     const source = String(it.call)
       .replace(/^.*?=> /, '')
       .replace(/\s+/g, ' ')
-    await t.test(source, { skip: !has && `not in ${kind} ${version}` }, () => check(it, views))
+    await t.test(
+      `${it.name} gives the same in both protocols: ${source}`,
+      { skip: !has && `not in ${kind} ${version}` },
+      () => check(it, views),
+    )
   }
 }
 
@@ -112,6 +116,43 @@ test('a server of a cluster', async (t) => {
   await redis.clusterAddslotsrange(0, 16383)
   while (!(await redis.clusterInfo()).startsWith('cluster_state:ok'));
   await run(t, server, clusterCases)
+})
+
+test('bytes come back as they were: a dump is restored, a hash has fields that are no text', async (t) => {
+  const server = await startServer(t)
+  for (const protocol of [2, 3] as const) {
+    const redis = createClient({ port: server.port, protocol })
+    t.after(() => redis.destroy())
+    const bytes = redis.with({ replies: 'buffer' })
+    const field = Buffer.from([0xff, 0, 0xfe])
+    await redis.hset('h', field, field)
+    const dump = await bytes.dump('h')
+    assert.ok(dump)
+    assert.equal(await redis.restore('copy', 0, dump, 'REPLACE'), 'OK')
+    assert.deepEqual(await bytes.hgetall('copy'), [[field, field]])
+    assert.deepEqual(await bytes.hscan('copy', 0), ['0', [[field, field]]])
+    assert.deepEqual(await bytes.hgetall('absent'), [])
+    await redis.xadd('s', '1-1', 'a', 1, 'a', field)
+    assert.deepEqual(await bytes.xrange('s', '-', '+'), [
+      {
+        id: Buffer.from('1-1'),
+        fields: [
+          [Buffer.from('a'), Buffer.from('1')],
+          [Buffer.from('a'), field],
+        ],
+      },
+    ])
+    await redis.del('s')
+  }
+})
+
+test('a typed command rejects as call() does, and throws at once for what is no argument', async (t) => {
+  const redis = createClient({ port: (await startServer(t)).port })
+  t.after(() => redis.destroy())
+  await redis.set('k', 'v')
+  await assert.rejects(redis.hgetall('k'), { code: 'REPLY_ERROR', prefix: 'WRONGTYPE' })
+  await assert.rejects(redis.del(...[]), { code: 'REPLY_ERROR', message: /wrong number of arguments/ })
+  assert.throws(() => redis.get(undefined as unknown as string), TypeError)
 })
 
 test('every command that is a method has a row', () => {
