@@ -13,7 +13,8 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { corrections, internal, preferLast, replies, stateful } from './data/replies.js'
 import { ask, member, serverOf } from './generate-commands.js'
-import { merge, signature, syntax } from './generate-methods-grammar.js'
+import { merge, syntax } from './generate-methods-grammar.js'
+import { signature } from './generate-methods-types.js'
 
 /**
  * @typedef {import('./generate-methods-grammar.js').Arg} Arg
@@ -150,10 +151,12 @@ function renderMethods(methods) {
   }
   const rows = [...byShape].sort(([a], [b]) => (a < b ? -1 : 1))
   return `
+import type { ShapeName } from './replies.ts'
+
 /** By what is done to their replies: commands that are methods. */
-export const commandsByShape = {
+export const commandsByShape: Readonly<Record<ShapeName, string>> = {
 ${rows.map(([shape, names]) => `  ${shape}:\n    '${names.join('|')}',`).join('\n')}
-} as const
+}
 `
 }
 

@@ -3,7 +3,7 @@
 
 import type { Argument } from '../resp/index.ts'
 import { commandsByShape } from './methods.gen.ts'
-import { type Shaper, shapers } from './replies.ts'
+import { type ShapeName, type Shaper, shapers } from './replies.ts'
 
 /** A command that is a method. */
 export interface Method {
@@ -20,7 +20,7 @@ export const methods: readonly Method[] = Object.entries(commandsByShape).flatMa
   commands.split('|').map((command) => ({
     name: methodName(command),
     words: command.split(' '),
-    shaper: shapers[shape as keyof typeof shapers],
+    shaper: shapers[shape as ShapeName],
   })),
 )
 

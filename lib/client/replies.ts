@@ -100,6 +100,12 @@ function memberScore(reply: Reply): unknown {
 }
 
 const slotNode = tuple(undefined, undefined, undefined, record)
+
+/** CLUSTER SLOTS = (first slot, last slot, (host, port, id, more)…)… */
+function slotRange(reply: Reply): unknown {
+  return Array.isArray(reply) ? reply.map((item, at) => (at < 2 ? item : slotNode(item))) : reply
+}
+
 const names = listOf(text)
 
 const keySpecification = fields({
@@ -152,6 +158,7 @@ function hasWord(command: readonly Argument[], word: string, from: number): bool
   return false
 }
 
+/** The shapes by their names; the functions are shared and have no state. */
 export const shapers = Object.freeze({
   asIs: undefined,
   list: always(list),
@@ -160,7 +167,7 @@ export const shapers = Object.freeze({
   record: always(record),
   records: always(listOf(record)),
   hash: (_, asBytes) => (asBytes ? pairs : record),
-  // [NUMKEYS is at 1] ZUNION numkeys key… [WEIGHTS …] [AGGREGATE …] [WITHSCORES]
+  // ZUNION numkeys key… [WEIGHTS …] [AGGREGATE …] [WITHSCORES]
   scoredOfMany: (command) => (hasWord(command, 'WITHSCORES', 2 + Number(command[1])) ? scored : undefined),
   scored: ifWord('WITHSCORES', 4, scored),
   poppedScores: (command) => (command.length > 2 ? scored : memberScore),
@@ -191,6 +198,9 @@ export const shapers = Object.freeze({
   commandDocs: always(recordOf(commandDoc)),
   keysAndFlags: always(listOf(tuple(undefined, names))),
   clusterShards: always(listOf(fields({ nodes: listOf(record) }))),
-  clusterSlots: always(listOf(tuple(undefined, undefined, ...Array<Shape>(64).fill(slotNode)))),
+  clusterSlots: always(listOf(slotRange)),
   slotStats: always(listOf(tuple(undefined, record))),
 } satisfies Record<string, Shaper | undefined>)
+
+/** What is done to a reply, by name. */
+export type ShapeName = keyof typeof shapers

@@ -6,8 +6,9 @@ import { createClient } from '../../lib/client/index.ts'
 import { methods } from '../../lib/client/methods.ts'
 import { request, startServer, type TestServer } from '../support/real-servers.ts'
 import { type Case, isFrom, kinds, type Typed, usual } from './typed-cases.ts'
+import { clusterCases } from './typed-cases-cluster.ts'
 import { dataCases } from './typed-cases-data.ts'
-import { clusterCases, serverCases } from './typed-cases-server.ts'
+import { serverCases } from './typed-cases-server.ts'
 import { structureCases } from './typed-cases-structures.ts'
 
 /** Only ever `OK`, and what they do to the server no test of a reply is worth; or they need a deployment. */
