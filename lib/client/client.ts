@@ -15,9 +15,12 @@ import { PoolError } from '../errors.ts'
 import type { Lease } from '../pool/index.ts'
 import type { Argument, Reply } from '../resp/index.ts'
 import { type SentinelEvents, SentinelRouter, type Topology } from '../sentinel/index.ts'
+import type { Commands } from './commands.gen.ts'
 import { type DispatchOptions, dispatch } from './dispatch.ts'
 import { checkDurable } from './durable.ts'
+import { defineMethods } from './methods.ts'
 import { type ClientOptions, resolveClientOptions } from './options.ts'
+import type { Shaper } from './replies.ts'
 import type { Router } from './router.ts'
 import { Session, type SessionOptions } from './session.ts'
 import { SingleRouter } from './single-router.ts'
@@ -54,8 +57,23 @@ export interface ClientLeaseOptions extends LeaseOptions {
 
 const COMMAND_OPTIONS = new Set(['replies', 'timeout', 'signal', 'readFrom', 'idempotent', 'durable'])
 
-/** Commands with settings of their own: what `with()` gives. */
-export class CommandView {
+/** What the typed commands of a view do, and of its client through its own view. */
+let runTyped: (view: CommandView, command: Argument[], shaper: Shaper | undefined) => Promise<unknown>
+
+/** Commands with settings of their own: what `with()` gives. `T` is what strings in replies are. */
+export interface CommandView<T extends string | Buffer = string> extends Commands<T> {}
+
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the methods of Commands are there, by defineMethods() below
+export class CommandView<T extends string | Buffer = string> {
+  static {
+    runTyped = (view, command, shaper) => {
+      const shape = shaper?.(command, view.#options.replies === 'buffer')
+      const reply = dispatch(view.#router, view.#work, command, view.#options)
+      return shape === undefined ? reply : reply.then(shape)
+    }
+    defineMethods(CommandView.prototype, runTyped)
+  }
+
   readonly #router: Router
   readonly #work: Work
   readonly #options: DispatchOptions
@@ -87,7 +105,11 @@ export class CommandView {
   }
 
   /** A view with other settings; cheap, and with the same methods. That of a session belongs to the session. */
-  with(options: CommandOptions): CommandView {
+  with(options: CommandOptions & { readonly replies: 'buffer' }): CommandView<Buffer>
+  with(options: CommandOptions & { readonly replies: 'string' }): CommandView<string>
+  with(options: CommandOptions & { readonly replies?: undefined }): CommandView<T>
+  with(options: CommandOptions): CommandView<string | Buffer>
+  with(options: CommandOptions): CommandView<string | Buffer> {
     return new CommandView(this.#router, this.#work, merge(this.#options, options))
   }
 
@@ -102,7 +124,7 @@ export class CommandView {
    * await s.call('SET', 'name', 'Ada')
    * await s.with({ readFrom: 'replica' }).call('GET', 'name') // 'Ada'
    */
-  session(options?: SessionOptions): CommandView {
+  session(options?: SessionOptions): CommandView<T> {
     const session = new Session(options)
     return new CommandView(this.#router, this.#work, { ...this.#options, session })
   }
@@ -123,6 +145,8 @@ export interface ClientEvents extends SentinelEvents {
   gap: [gap: Gap]
 }
 
+export interface Client extends Commands {}
+
 /**
  * A client of one server or of a Sentinel deployment. Connects on first use.
  *
@@ -131,7 +155,12 @@ export interface ClientEvents extends SentinelEvents {
  * await redis.call('SET', 'key', 'value')
  * await redis.close()
  */
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the methods of Commands are there, by defineMethods() below
 export class Client extends EventEmitter<ClientEvents> {
+  static {
+    defineMethods(Client.prototype, (client, command, shaper) => runTyped(client.#view, command, shaper))
+  }
+
   readonly #router: Router
   readonly #work = new Work()
   readonly #view: CommandView
@@ -176,7 +205,10 @@ export class Client extends EventEmitter<ClientEvents> {
   }
 
   /** See {@link CommandView.with}. */
-  with(options: CommandOptions): CommandView {
+  with(options: CommandOptions & { readonly replies: 'buffer' }): CommandView<Buffer>
+  with(options: CommandOptions & { readonly replies?: 'string' | undefined }): CommandView
+  with(options: CommandOptions): CommandView<string | Buffer>
+  with(options: CommandOptions): CommandView<string | Buffer> {
     return this.#view.with(options)
   }
 

@@ -6,7 +6,10 @@ export {
   CommandView,
   createClient,
 } from './client.ts'
+export type { Commands } from './commands.gen.ts'
 export type { ClientOptions, ClientSentinelOptions } from './options.ts'
+export { parseClientList, parseInfo } from './replies-text.ts'
+export type * from './replies-types.ts'
 export type { SessionOptions } from './session.ts'
 export type { MessageListener } from './subscribers.ts'
 export type { Subscription } from './subscription.ts'
