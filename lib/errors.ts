@@ -18,6 +18,7 @@ export const errorCodes = {
   LEASE_RETURNED: 'a lease was used after it had been given back',
   MASTER_UNKNOWN: 'sentinels answered, but none knows a master of this name',
   MASTER_UNVERIFIED: 'sentinels name a master, but it could not be reached or does not say it is one',
+  NOT_DURABLE: 'too few replicas acknowledged the write in time',
   NO_REPLICA: 'no healthy replica, and the read policy allows no other node',
   POOL_CLOSED: 'the pool was closed',
   POOL_EXHAUSTED: 'all connections of the pool are in use, and it does not wait, or not any longer',
@@ -43,7 +44,8 @@ export interface ErrorDetails {
 export class RespoolError extends Error {
   readonly code: ErrorCode
   /**
-   * `true` when the command had left for the server and its reply was not seen: it may have run, once.
+   * `true` when the command had left for the server and its reply was not seen: it may have run, once. Also when it
+   * certainly did run, and something else was not done (`NOT_DURABLE`).
    * `false` when it certainly did not run: it was never sent, or the server refused it.
    */
   readonly mayHaveExecuted: boolean
@@ -145,5 +147,34 @@ export class SentinelError extends RespoolError {
     details?: ErrorDetails,
   ) {
     super(code, message, details)
+  }
+}
+
+/** A write ran on the master, and too few replicas acknowledged it in time. It may reach them later, or be lost. */
+export class DurabilityError extends RespoolError {
+  /** How many replicas acknowledged it, and how many were to. `undefined`: the master did not say. */
+  readonly acknowledged: number | undefined
+  readonly wanted: number
+  readonly #reply: unknown
+
+  constructor(
+    message: string,
+    details: {
+      readonly acknowledged: number | undefined
+      readonly wanted: number
+      readonly reply: unknown
+      readonly cause?: unknown
+    },
+  ) {
+    const { acknowledged, wanted, reply, cause } = details
+    super('NOT_DURABLE', message, { mayHaveExecuted: true, ...(cause === undefined ? {} : { cause }) })
+    this.acknowledged = acknowledged
+    this.wanted = wanted
+    this.#reply = reply
+  }
+
+  /** What the write answered. Not a property, so that no log shows it: it may be data. */
+  get reply(): unknown {
+    return this.#reply
   }
 }

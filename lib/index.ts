@@ -7,6 +7,7 @@ export {
   type CommandOptions,
   CommandView,
   createClient,
+  type SessionOptions,
 } from './client/index.ts'
 export {
   type Connection,
@@ -20,6 +21,7 @@ export {
   AbortError,
   ConnectionError,
   type ConnectionPhase,
+  DurabilityError,
   type ErrorCode,
   errorCodes,
   PoolError,

@@ -1,5 +1,5 @@
 // What the documents say, as far as a program can tell: links, names of files, commands and variables, and the
-// code of the READMEs, which is compiled and run.
+// JavaScript of the READMEs and of some guides, which is compiled and run.
 
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
@@ -19,6 +19,9 @@ const documents: readonly { readonly path: string; readonly text: string }[] = [
   ...readdirSync(root).filter((name) => name.endsWith('.md')),
   ...projectFiles('docs').filter((path) => path.endsWith('.md')),
 ].map((path) => ({ path, text: readProjectFile(path) }))
+
+/** Documents whose JavaScript is compiled and run; the translation has the README's. */
+const runnable = ['README.md', 'docs/consistency.md'] as const
 
 /** Ports of the guide, in the order of `RESPOOL_PORTS`. */
 const guidePorts = [6379, 6380, 26379, 26380, 26381] as const
@@ -75,10 +78,12 @@ function snippetFolder(t: TestContext): string {
   return folder
 }
 
-/** Writes the README's JavaScript, a file each, and returns their paths. */
+/** Writes the JavaScript of the documents, a file each, and returns their paths. */
 function writeSnippets(folder: string, change = (code: string) => code): string[] {
-  const snippets = blocksOf(readProjectFile('README.md')).filter(({ language }) => language === 'js')
-  assert.ok(snippets.length >= 5, 'the README has a snippet for each part of the interface')
+  const snippetsOf = (path: string) =>
+    blocksOf(readProjectFile(path)).filter(({ language }) => language === 'js')
+  assert.ok(snippetsOf('README.md').length >= 5, 'the README has a snippet for each part of the interface')
+  const snippets = runnable.flatMap(snippetsOf)
   return snippets.map(({ code }, i) => {
     const path = join(folder, `snippet-${i + 1}.js`)
     writeFileSync(path, change(code))
@@ -171,7 +176,7 @@ test('both READMEs have the same code and output, but for the comments', () => {
   assert.deepEqual(chinese, english)
 })
 
-test('the code of the README is right by its types', async (t) => {
+test('the code of the documents is right by its types', async (t) => {
   const folder = snippetFolder(t)
   writeSnippets(folder)
   const compilerOptions = {
@@ -192,7 +197,7 @@ test('the code of the README is right by its types', async (t) => {
   assert.ok(!(result instanceof Error), String(result))
 })
 
-test('the code of the README runs to its end against real servers, and its process exits', async (t) => {
+test('the code of the documents runs to its end against real servers, and its process exits', async (t) => {
   if (findBinaries() === undefined) return t.skip('no server to run it against')
   const { master, replicas, sentinels } = await startTopology(t)
   const ports = [master, ...replicas, ...sentinels].map(({ port }) => String(port))

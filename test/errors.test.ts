@@ -39,7 +39,7 @@ for (const [code, meaning] of Object.entries(errorCodes)) {
     const section = documented().get(code)?.replace(/\s+/g, ' ') ?? ''
     const sentence = (meaning[0] ?? '').toUpperCase() + meaning.slice(1)
     assert.ok(section.startsWith(sentence), `'${section.slice(0, 80)}…' does not begin with '${sentence}'`)
-    assert.match(section, /- May it have run: (no|when it had been sent)/)
+    assert.match(section, /- May it have run: (no|yes|when it had been sent)/)
     assert.match(section, /- What to do: ./)
   })
 }

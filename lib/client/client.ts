@@ -9,8 +9,10 @@ import type { Lease } from '../pool/index.ts'
 import type { Argument, Reply } from '../resp/index.ts'
 import { type SentinelEvents, SentinelRouter, type Topology } from '../sentinel/index.ts'
 import { type DispatchOptions, dispatch } from './dispatch.ts'
+import { checkDurable } from './durable.ts'
 import { type ClientOptions, resolveClientOptions } from './options.ts'
 import type { Router } from './router.ts'
+import { Session, type SessionOptions } from './session.ts'
 import { SingleRouter } from './single-router.ts'
 import { closedError, Work } from './work.ts'
 
@@ -26,9 +28,15 @@ export interface CommandOptions {
   readonly readFrom?: ReadFrom | undefined
   /** Running the command twice does no harm, so it may be tried again when its outcome is unknown. @default false */
   readonly idempotent?: boolean | undefined
+  /**
+   * A write is done when so many replicas have acknowledged it: 1 or more, within `timeout`, which must not be 0. It
+   * goes over a connection of its own, from the master's pool. Read-only commands are as ever; those that block throw
+   * a `TypeError`. @default off
+   */
+  readonly durable?: number | undefined
 }
 
-const COMMAND_OPTIONS = new Set(['replies', 'timeout', 'signal', 'readFrom', 'idempotent'])
+const COMMAND_OPTIONS = new Set(['replies', 'timeout', 'signal', 'readFrom', 'idempotent', 'durable'])
 
 /** Commands with settings of their own: what `with()` gives. */
 export class CommandView {
@@ -54,6 +62,7 @@ export class CommandView {
    * @throws {ConnectionError} with `mayHaveExecuted: true`: sent, and no reply seen
    * @throws {PoolError} `QUEUE_FULL`, `CLIENT_CLOSED`
    * @throws {SentinelError} `MASTER_UNKNOWN`
+   * @throws {DurabilityError} `NOT_DURABLE`: it ran, but too few replicas acknowledged it; with option `durable`
    * @throws {AbortError} `ABORT_ERR`
    * @throws {TypeError} at once: an argument that is none, a command that changes the state of its connection
    */
@@ -61,9 +70,34 @@ export class CommandView {
     return dispatch(this.#router, this.#work, [name, ...args], this.#options)
   }
 
-  /** A view with other settings; cheap, and with the same methods. */
+  /** A view with other settings; cheap, and with the same methods. That of a session belongs to the session. */
   with(options: CommandOptions): CommandView {
     return new CommandView(this.#router, this.#work, merge(this.#options, options))
+  }
+
+  /**
+   * A view whose reads see its own writes, wherever `readFrom` sends them: a replica's value is taken only if the replica
+   * has all that the session wrote; else the master is asked. Cheap, and nothing to close. See docs/consistency.md.
+   *
+   * @param options `after`: the `token` of an earlier session, whose writes this one's reads shall see as well
+   * @throws {TypeError} `after` is no token
+   * @example
+   * const s = redis.session()
+   * await s.call('SET', 'name', 'Ada')
+   * await s.with({ readFrom: 'replica' }).call('GET', 'name') // 'Ada'
+   */
+  session(options?: SessionOptions): CommandView {
+    const session = new Session(options)
+    return new CommandView(this.#router, this.#work, { ...this.#options, session })
+  }
+
+  /**
+   * Of a session: what its reads have to have seen, as a short string of `[\w.-]` for {@link session} there or
+   * in another process. Take it when the writes have ended: while one is under way, or in doubt, it only says that
+   * reads go to the master first. `undefined` before the session's first write, and where there is no session.
+   */
+  get token(): string | undefined {
+    return this.#options.session?.token
   }
 }
 
@@ -113,6 +147,11 @@ export class Client extends EventEmitter<SentinelEvents> {
   /** See {@link CommandView.with}. */
   with(options: CommandOptions): CommandView {
     return this.#view.with(options)
+  }
+
+  /** See {@link CommandView.session}. */
+  session(options?: SessionOptions): CommandView {
+    return this.#view.session(options)
   }
 
   /**
@@ -205,6 +244,7 @@ function merge(base: DispatchOptions, options: CommandOptions): DispatchOptions 
     replies = base.replies,
     signal = base.signal,
     idempotent = base.isIdempotent,
+    durable = base.durable,
   } = options
   checkReadFrom(readFrom)
   if (typeof timeout !== 'number' || !(timeout >= 0 && timeout <= 2 ** 31 - 1)) {
@@ -221,5 +261,6 @@ function merge(base: DispatchOptions, options: CommandOptions): DispatchOptions 
   if (typeof idempotent !== 'boolean') {
     throw new TypeError(`option idempotent must be a boolean, got ${typeof idempotent}`)
   }
-  return { readFrom, timeout, replies, signal, isIdempotent: idempotent }
+  checkDurable(durable, timeout)
+  return { readFrom, timeout, replies, signal, isIdempotent: idempotent, durable, session: base.session }
 }

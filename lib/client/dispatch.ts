@@ -2,7 +2,8 @@
 // refused is tried again until the deadline; what may have run only if running it twice does no harm.
 //
 // Reads go where `readFrom` says, by the command's own flags; blocking commands go over a connection of their
-// own, from the pool of the same server; commands that change the state of a connection are not taken here.
+// own, from the pool of the same server; commands that change the state of a connection are not taken here. What is
+// sent beside a command, for a session or a durable write, is its exchange's; when and whether again is decided here.
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { blockingTimeout, commandName, isBlocking, isReadOnly, isStateful } from '../commands/index.ts'
@@ -19,6 +20,9 @@ import {
 import { AbortError, ConnectionError, ReplyError, RespoolError, TimeoutError } from '../errors.ts'
 import type { Lease } from '../pool/index.ts'
 import { type Argument, checkCommand, type Reply } from '../resp/index.ts'
+import { durableExchange } from './durable.ts'
+import { type Exchange, plainExchange } from './exchange.ts'
+import { type Session, SessionRead, sessionWrite } from './session.ts'
 import { closedError, type Work } from './work.ts'
 
 /** How a command is run: what the connection needs to know, and where it may go and go again. */
@@ -28,6 +32,10 @@ export interface DispatchOptions extends ExecuteOptions {
   readonly isIdempotent: boolean
   /** Milliseconds for all attempts together; 0 = no limit. */
   readonly timeout: number
+  /** So many replicas have to acknowledge a write. */
+  readonly durable?: number | undefined
+  /** Whose reads see whose writes. */
+  readonly session?: Session | undefined
 }
 
 /**
@@ -48,15 +56,32 @@ export function dispatch(
   if (work.isClosing) return Promise.reject(closedError())
   const startedAt = performance.now()
   const owned = ownCommand(command)
-  if (isBlocking(command)) return work.do(() => new Attempts(route, owned, options, true, startedAt).run())
+  const isPlain = options.durable === undefined && options.session === undefined
+  if (!isPlain || isBlocking(command)) {
+    const exchange = exchangeOf(owned, options)
+    return work.do(() => new Attempts(route, owned, options, exchange, startedAt).run())
+  }
   const endpoint = route.pick(isReadOnly(command) ? options.readFrom : 'write')
-  if (endpoint === undefined)
-    return work.do(() => new Attempts(route, owned, options, false, startedAt).run())
-  return endpoint
-    .execute(owned, options)
-    .catch((error: unknown) =>
-      work.do(() => new Attempts(route, owned, options, false, startedAt).run({ endpoint, error })),
-    )
+  if (endpoint === undefined) {
+    const exchange = plainExchange(owned, options.readFrom)
+    return work.do(() => new Attempts(route, owned, options, exchange, startedAt).run())
+  }
+  return endpoint.execute(owned, options).catch((error: unknown) => {
+    const exchange = plainExchange(owned, options.readFrom)
+    return work.do(() => new Attempts(route, owned, options, exchange, startedAt).run({ endpoint, error }))
+  })
+}
+
+function exchangeOf(command: readonly Argument[], options: DispatchOptions): Exchange {
+  const { readFrom, durable, session } = options
+  let exchange = plainExchange(command, readFrom)
+  if (isReadOnly(command)) return session === undefined ? exchange : new SessionRead(session, exchange)
+  if (durable !== undefined) {
+    if (exchange.needsLease)
+      throw new TypeError(`${commandName(command)} blocks: option durable is not for it`)
+    exchange = durableExchange(exchange, durable)
+  }
+  return session === undefined ? exchange : sessionWrite(session, exchange)
 }
 
 /** The way of one command, all of it or after a first, quick attempt. */
@@ -64,8 +89,7 @@ class Attempts {
   readonly #route: Route
   readonly #command: readonly Argument[]
   readonly #options: DispatchOptions
-  readonly #needsLease: boolean
-  readonly #isRead: boolean
+  readonly #exchange: Exchange
   /** Milliseconds for everything; 0 = no limit. A blocking command's own timeout counts in addition. */
   readonly #totalMs: number
   readonly #expiresAt: number
@@ -78,15 +102,14 @@ class Attempts {
     route: Route,
     command: readonly Argument[],
     options: DispatchOptions,
-    needsLease: boolean,
+    exchange: Exchange,
     startedAt: number,
   ) {
     this.#route = route
     this.#command = command
     this.#options = options
-    this.#needsLease = needsLease
-    this.#isRead = isReadOnly(command)
-    this.#totalMs = needsLease ? totalOf(command, options.timeout) : options.timeout
+    this.#exchange = exchange
+    this.#totalMs = isBlocking(command) ? totalOf(command, options.timeout) : options.timeout
     this.#expiresAt = this.#totalMs === 0 ? Number.POSITIVE_INFINITY : startedAt + this.#totalMs
     this.#giveUpAt = options.timeout === 0 ? Number.POSITIVE_INFINITY : startedAt + options.timeout
   }
@@ -96,9 +119,11 @@ class Attempts {
     try {
       if (failed !== undefined) await this.#recover(failed.endpoint, failed.error)
       for (;;) {
-        const endpoint = await this.#pick()
+        // without a pause where there is one: commands leave in the order in which they are given
+        const endpoint = this.#pick() ?? (await this.#hold())
         try {
-          return await this.#execute(endpoint)
+          const reply = await this.#execute(endpoint)
+          if (reply !== undefined) return reply
         } catch (error) {
           await this.#recover(endpoint, error)
         }
@@ -108,28 +133,33 @@ class Attempts {
     }
   }
 
-  async #pick(): Promise<Endpoint> {
-    const { timeout, signal, readFrom } = this.#options
+  #pick(): Endpoint | undefined {
+    return this.#route.pick(this.#exchange.target())
+  }
+
+  async #hold(): Promise<Endpoint> {
+    const { timeout, signal } = this.#options
     for (;;) {
-      const endpoint = this.#route.pick(this.#isRead ? readFrom : 'write')
-      if (endpoint !== undefined) return endpoint
       await this.#route.hold({
         bytes: heldBytes(this.#command),
         expiresAt: this.#giveUpAt,
         timeout,
         signal,
       })
+      const endpoint = this.#pick()
+      if (endpoint !== undefined) return endpoint
     }
   }
 
-  async #execute(endpoint: Endpoint): Promise<Reply> {
+  async #execute(endpoint: Endpoint): Promise<Reply | undefined> {
     const { replies, signal } = this.#options
-    if (!this.#needsLease) {
-      return await endpoint.execute(this.#command, { replies, signal, timeout: this.#leftMs() })
+    const exchange = this.#exchange
+    if (!exchange.needsLease) {
+      return await exchange.attempt(endpoint, endpoint.address, { replies, signal, timeout: this.#leftMs() })
     }
     const lease = await this.#borrow(endpoint)
     try {
-      return await lease.execute(this.#command, { replies, signal, timeout: this.#leftMs() })
+      return await exchange.attempt(lease, endpoint.address, { replies, signal, timeout: this.#leftMs() })
     } finally {
       await lease.close()
     }
@@ -167,16 +197,15 @@ class Attempts {
     if (!(error instanceof RespoolError)) throw error
     const isMoved = error.code === 'POOL_CLOSED' && endpoint.error !== undefined
     if (this.#route.isClosed) throw isMoved || outcomeOf(error) === 'not-sent' ? closedError(error) : error
-    if (!isMoved && !isRetriable(error, this.#isRead || isIdempotent)) throw error
+    if (!isMoved && !isRetriable(error, isReadOnly(this.#command) || isIdempotent)) throw error
     if (error.mayHaveExecuted && error instanceof ConnectionError) {
       this.#lost = error
-      if (this.#needsLease)
+      if (this.#exchange.needsLease)
         this.#giveUpAt = Math.min(this.#expiresAt, performance.now() + (timeout || Infinity))
     }
     this.#route.report(endpoint, error)
-    const target = this.#isRead ? this.#options.readFrom : 'write'
     // somebody else takes it at once; the same server needs a moment, and then some time to answer in
-    const isSame = this.#route.pick(target) === endpoint
+    const isSame = this.#pick() === endpoint
     const leftMs = this.#giveUpAt - performance.now()
     if (isSame && leftMs > 0) await sleep(Math.min(RETRY_MS, leftMs))
     if (signal?.aborted) throw new AbortError(signal)
