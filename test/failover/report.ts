@@ -29,6 +29,7 @@ const columns: readonly Column[] = [
   { title: 'never settled', of: ({ figures }) => figures?.neverSettled },
   { title: 'sockets left', of: (run) => worst(phasesOf(run).map(({ socketsLeft }) => socketsLeft)) },
   { title: 'unhandled', of: ({ figures }) => figures?.unhandled },
+  { title: 'longest stall of the process, ms', of: ({ figures }) => figures?.longestStallMs },
   { title: 'subscription silent, ms', of: ({ figures }) => figures?.subscription?.gapMs },
   { title: 'messages missing', of: ({ figures }) => figures?.subscription?.missing },
   { title: 'first write at start, ms', of: ({ start }) => start.tookMs },
