@@ -67,20 +67,24 @@ export function markdown(runs: readonly Run[]): string {
   return `${summary(runs)}\n\n${verdicts(runs)}\n`
 }
 
-/** A row for each scenario: the median, and the worst where it differs. */
+/** A row for each scenario: the median, and the worst where it differs. What was 0 everywhere has no column. */
 export function summary(runs: readonly Run[]): string {
   const groups = new Map<string, Run[]>()
   for (const run of runs) {
     const name = run.adoptEarly ? run.scenario : `${run.scenario}, no early adoption`
     groups.set(name, [...(groups.get(name) ?? []), run])
   }
-  const used = columns.filter(({ of }) => runs.some((run) => of(run) !== undefined))
+  const measured = columns.filter(({ of }) => runs.some((run) => of(run) !== undefined))
+  const isZero = ({ of }: Column) => runs.every((run) => (of(run) ?? 0) === 0)
+  const used = measured.filter((column) => !isZero(column))
+  const zero = measured.filter(isZero).map(({ title }) => title)
   const rows = [...groups].map(([name, group]) => [
     name,
     String(group.length),
     ...used.map(({ of }) => range(group.map(of))),
   ])
-  return table(['scenario', 'runs', ...used.map(({ title }) => title)], rows)
+  const rest = zero.length === 0 ? '' : `\n\n0 in every run: ${zero.join(', ')}.`
+  return `${table(['scenario', 'runs', ...used.map(({ title }) => title)], rows)}${rest}`
 }
 
 /** What must be, what was, and whether that is enough. */
