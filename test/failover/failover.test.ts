@@ -5,11 +5,11 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { line } from './report.ts'
 import { brokenLaws } from './requirements.ts'
-import { runScenario } from './run.ts'
+import { DEFAULT_RATE, runScenario } from './run.ts'
 import type { Scenario } from './scenario.ts'
 import { killMaster, plannedFailover, stopMaster } from './scenarios/index.ts'
 
-const OPTIONS = { rate: 200, adoptEarly: true, isShort: true }
+const OPTIONS = { rate: DEFAULT_RATE, adoptEarly: true, isShort: true }
 
 for (const [scenario, law] of [
   [killMaster, 'a master that is killed'],

@@ -9,14 +9,14 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { line, markdown, verdicts } from './report.ts'
 import { brokenLaws, requirements } from './requirements.ts'
-import { type Run, type RunOptions, runScenario } from './run.ts'
+import { DEFAULT_RATE, type Run, type RunOptions, runScenario } from './run.ts'
 import type { Scenario } from './scenario.ts'
 import { scenarios } from './scenarios/index.ts'
 
 const options = {
   scenario: { type: 'string' },
   runs: { type: 'string', default: '1' },
-  rate: { type: 'string', default: '200' },
+  rate: { type: 'string', default: String(DEFAULT_RATE) },
   'no-early': { type: 'boolean', default: false },
   json: { type: 'string' },
   markdown: { type: 'boolean', default: false },
@@ -28,7 +28,7 @@ const help = `Runs one client under a steady load through faults of a Sentinel d
 
   --scenario NAME[,NAME]  which (all)
   --runs N                how often each (1)
-  --rate N                writes a second, and as many reads (200)
+  --rate N                writes a second, and as many reads (${DEFAULT_RATE})
   --no-early              the client waits for the announcement: adoptEarly false
   --json FILE             appends a line of JSON for each run
   --from FILE[,FILE]      runs nothing, and tells of the runs in such files

@@ -2,7 +2,7 @@
 
 import type { PhaseFigures } from './judge.ts'
 import { median, requirements } from './requirements.ts'
-import type { Run } from './run.ts'
+import { DEFAULT_RATE, type Run } from './run.ts'
 
 /** A column of the summary: of each run a number, or nothing. */
 interface Column {
@@ -37,8 +37,8 @@ const columns: readonly Column[] = [
 
 /** One line that tells a run. */
 export function line(run: Run): string {
-  const { scenario, start, figures, errors, trouble, unhandled } = run
-  const head = `${scenario}${run.adoptEarly ? '' : ' (no early adoption)'}:`
+  const { start, figures, errors, trouble, unhandled } = run
+  const head = `${nameOf(run)}:`
   if (figures === undefined) {
     return `${head} ${start.error?.code ?? 'no error'} after ${ms(start.tookMs)}${trouble === undefined ? '' : `; TROUBLE: ${trouble}`}`
   }
@@ -71,7 +71,7 @@ export function markdown(runs: readonly Run[]): string {
 export function summary(runs: readonly Run[]): string {
   const groups = new Map<string, Run[]>()
   for (const run of runs) {
-    const name = run.adoptEarly ? run.scenario : `${run.scenario}, no early adoption`
+    const name = nameOf(run)
     groups.set(name, [...(groups.get(name) ?? []), run])
   }
   const measured = columns.filter(({ of }) => runs.some((run) => of(run) !== undefined))
@@ -94,6 +94,15 @@ export function verdicts(runs: readonly Run[]): string {
     return [figure, bound, measured, isMet === undefined ? 'not measured' : isMet ? 'met' : '**not met**']
   })
   return table(['figure', 'must be', 'was', ''], rows)
+}
+
+/** The scenario, and how its run differs from an ordinary one. */
+function nameOf({ scenario, adoptEarly, rate }: Run): string {
+  const differences = [
+    ...(adoptEarly ? [] : ['no early adoption']),
+    ...(rate === DEFAULT_RATE ? [] : [`${rate} writes and ${rate} reads a second`]),
+  ]
+  return [scenario, ...differences].join(', ')
 }
 
 function phasesOf({ figures }: Run): readonly PhaseFigures[] {
