@@ -2,6 +2,7 @@
 
 export {
   Client,
+  type ClientLeaseOptions,
   type ClientOptions,
   type ClientSentinelOptions,
   type CommandOptions,
@@ -16,7 +17,7 @@ export {
   connect,
   type ExecuteOptions,
 } from './connection/index.ts'
-export type { EndpointStats, ReadFrom, RolePool } from './endpoint/index.ts'
+export type { EndpointStats, LazyLease, LeaseOptions, ReadFrom, RolePool } from './endpoint/index.ts'
 export {
   AbortError,
   ConnectionError,

@@ -3,7 +3,14 @@
 
 import { EventEmitter } from 'node:events'
 import type { Connection } from '../connection/index.ts'
-import { checkReadFrom, type EndpointStats, type ReadFrom, RolePool } from '../endpoint/index.ts'
+import {
+  checkReadFrom,
+  type EndpointStats,
+  type LazyLease,
+  type LeaseOptions,
+  type ReadFrom,
+  RolePool,
+} from '../endpoint/index.ts'
 import { PoolError } from '../errors.ts'
 import type { Lease } from '../pool/index.ts'
 import type { Argument, Reply } from '../resp/index.ts'
@@ -34,6 +41,11 @@ export interface CommandOptions {
    * a `TypeError`. @default off
    */
   readonly durable?: number | undefined
+}
+
+/** Whose connection a lease is of, and how it is lent. */
+export interface ClientLeaseOptions extends LeaseOptions {
+  readonly readFrom?: ReadFrom | undefined
 }
 
 const COMMAND_OPTIONS = new Set(['replies', 'timeout', 'signal', 'readFrom', 'idempotent', 'durable'])
@@ -172,27 +184,34 @@ export class Client extends EventEmitter<SentinelEvents> {
    * Borrows a connection of one's own, for WATCH, MULTI, SUBSCRIBE and whatever else changes a connection's
    * state. Give it back with `lease.close()`. It dies with `FENCED` when its server is replaced.
    *
-   * @param options `readFrom`: whose connection. @default 'master', which waits while a failover is under way
+   * @param options `readFrom`: whose connection. @default 'master', which waits while a failover is under way.
+   *   `lazy`: shares a connection with others until the first command that needs one of its own. @default false
    * @throws what {@link RolePool.get} throws
    */
-  async lease(
-    options: { readonly readFrom?: ReadFrom; readonly signal?: AbortSignal } = {},
-  ): Promise<Lease<Connection>> {
-    const { readFrom = 'master', signal } = options
+  lease(options: ClientLeaseOptions & { readonly lazy: true }): Promise<LazyLease>
+  lease(options?: ClientLeaseOptions & { readonly lazy?: false | undefined }): Promise<Lease<Connection>>
+  lease(options?: ClientLeaseOptions): Promise<Lease<Connection> | LazyLease>
+  async lease(options: ClientLeaseOptions = {}): Promise<Lease<Connection> | LazyLease> {
+    const { readFrom = 'master', signal, lazy } = options
     checkReadFrom(readFrom)
     if (this.#work.isClosing) throw closedError()
     const target = readFrom === 'master' ? 'write' : readFrom // to write is what it is borrowed for, as a rule
-    return await new RolePool(this.#router, target, this.#commandTimeout).get({ signal })
+    return await new RolePool(this.#router, target, this.#commandTimeout).get({ signal, lazy })
   }
 
   /** Borrows, runs, gives back, whatever comes of it. */
-  async use<R>(
+  use<R>(
+    work: (lease: LazyLease) => R | Promise<R>,
+    options: ClientLeaseOptions & { readonly lazy: true },
+  ): Promise<R>
+  use<R>(
     work: (lease: Lease<Connection>) => R | Promise<R>,
-    options?: { readonly readFrom?: ReadFrom; readonly signal?: AbortSignal },
-  ): Promise<R> {
+    options?: ClientLeaseOptions & { readonly lazy?: false | undefined },
+  ): Promise<R>
+  async use<R>(work: (lease: never) => R | Promise<R>, options?: ClientLeaseOptions): Promise<R> {
     const lease = await this.lease(options)
     try {
-      return await work(lease)
+      return await work(lease as never)
     } finally {
       await lease.close()
     }

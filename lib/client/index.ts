@@ -1,3 +1,3 @@
-export { Client, type CommandOptions, CommandView, createClient } from './client.ts'
+export { Client, type ClientLeaseOptions, type CommandOptions, CommandView, createClient } from './client.ts'
 export type { ClientOptions, ClientSentinelOptions } from './options.ts'
 export type { SessionOptions } from './session.ts'

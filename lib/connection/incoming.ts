@@ -18,6 +18,8 @@ export class Incoming {
   /** Version of RESP that is spoken. */
   protocol: 2 | 3 = 2
   onPush: ((push: readonly Reply[]) => void) | undefined
+  /** Told of each error reply. */
+  onError: ((error: Error) => void) | undefined
   /** Instant of `performance.now()` of the last piece. */
   heardAt = performance.now()
   /** Pieces received. */
@@ -74,6 +76,7 @@ export class Incoming {
     }
     if (first === undefined) throw new ProtocolError('PROTOCOL_ERROR', 'a reply that no command asked for')
     this.#shift()
+    if (value instanceof ReplyError) this.onError?.(value)
     const { special } = first
     if (special !== undefined && !first.isSettled) this.#takeAttributes(special)
     if (special?.effect !== undefined && !(value instanceof ReplyError))

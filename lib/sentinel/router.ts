@@ -166,6 +166,8 @@ export class SentinelRouter implements Route {
         this.#publish()
       }
       this.#asking.soon()
+    } else if (refusalOf(error) === 'wrong-role') {
+      // the write of a lease, to a replica that is one
     } else if (this.#replicas.doubt(endpoint, error.message)) {
       this.#publish()
       this.#asking.soon()

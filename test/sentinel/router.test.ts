@@ -697,3 +697,31 @@ test('a lease of a replica that is gone from the list ends with the client', asy
   client.destroy()
   assert.ok(lease.error)
 })
+
+test('a replica that refuses the write of a lease is one, and is read from; one that is not ready is not', async (t) => {
+  const deployment = await scriptedDeployment(t)
+  const [replica] = deployment.replicas
+  assert.ok(replica)
+  const refusals: Record<string, string> = { SET: '-READONLY it is a replica', TTL: '-LOADING it is' }
+  replica.intercept = ([name = '']) => {
+    const refusal = refusals[name]
+    return refusal === undefined ? 'pass' : `${refusal}\r\n`
+  }
+  const ha = sentinelOf(t, deployment.seeds, { readFrom: 'replica' })
+  await ha.ready()
+  await eventually('the replica is well', () => isWell(ha.topology))
+  for (const lazy of [false, true]) {
+    const lease = await ha.replica.get({ lazy })
+    await assert.rejects(lease.call('SET', 'k', 'v'), () => {
+      assert.equal(isWell(ha.topology), true)
+      assert.equal(ha.topology.holding, false)
+      return true
+    })
+    await assert.rejects(lease.call('TTL', 'k'), () => {
+      assert.equal(isWell(ha.topology), false)
+      return true
+    })
+    await lease.close()
+    await eventually('it is well again', () => isWell(ha.topology))
+  }
+})
