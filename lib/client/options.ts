@@ -38,7 +38,14 @@ const BESIDE_SENTINEL = ['connection', 'pool', 'readFrom', 'pingInterval', 'maxH
 export interface ClientSentinelOptions
   extends Pick<
     SentinelOptions,
-    'name' | 'sentinelConnection' | 'answerTimeout' | 'pollInterval' | 'onFailover' | 'adoptEarly'
+    | 'name'
+    | 'sentinelConnection'
+    | 'answerTimeout'
+    | 'pollInterval'
+    | 'onFailover'
+    | 'adoptEarly'
+    | 'agreement'
+    | 'natMap'
   > {
   readonly sentinels: readonly Address[]
 }

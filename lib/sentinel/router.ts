@@ -22,11 +22,13 @@ import {
 import { ConnectionError, PoolError, type RespoolError, SentinelError } from '../errors.ts'
 import { discover, type Verdict } from './discovery.ts'
 import { FailoverWatch } from './failover-watch.ts'
+import { translator } from './nat-map.ts'
 import type { ResolvedSentinelOptions } from './options.ts'
 import { Recurring } from './recurring.ts'
 import { Replicas } from './replicas.ts'
 import { type Fields, isAbout, switchedTo } from './replies.ts'
 import { saysMaster } from './role-check.ts'
+import { SameServer } from './same-server.ts'
 import type { SentinelLink } from './sentinel-link.ts'
 import { Sentinels } from './sentinels.ts'
 import { Servers } from './servers.ts'
@@ -38,6 +40,8 @@ const URGENT_MS = 100
 const UNWELL_MS = 1_000
 /** A new master is dialed and asked for its role within this, else it is asked again whether it is the one. */
 const VERIFY_MS = 1_000
+/** Events come by the dozen: all of those within this long are one reason to ask. The first is not delayed. */
+const EVENT_GAP_MS = 20
 /** A master that has owed us an answer for this long counts as away: far above any round trip. */
 const SILENT_MS = 500
 /** An event that announces a new master, and that nobody confirms, holds writes no longer than this. */
@@ -71,6 +75,7 @@ export class SentinelRouter implements Route {
   readonly #events: RouterEvents
   readonly #sentinels: Sentinels
   readonly #servers: Servers
+  readonly #names: SameServer
   readonly #replicas: Replicas
   readonly #held: HoldQueue
   #state: 'idle' | 'running' | 'closed' = 'idle'
@@ -90,6 +95,7 @@ export class SentinelRouter implements Route {
   readonly #asking = new Recurring(
     () => this.#resolve(),
     () => this.#pauseMs(),
+    EVENT_GAP_MS,
   )
   #refreshing: Promise<void> | undefined
   /** What the sentinels said of the replicas last. */
@@ -103,6 +109,7 @@ export class SentinelRouter implements Route {
       onChange: () => this.#asking.soon(),
     })
     this.#servers = new Servers(options, (endpoint, error) => this.report(endpoint, error))
+    this.#names = new SameServer({ lookup: options.connection.lookup })
     this.#replicas = new Replicas((address) => this.#servers.openReplica(address))
     this.#held = new HoldQueue(`server for '${options.name}'`, options, () => this.#whyNobody())
     this.#failover = new FailoverWatch(
@@ -208,17 +215,18 @@ export class SentinelRouter implements Route {
   #pauseMs(): number {
     if (this.#master === undefined || this.#isHolding) return URGENT_MS
     if (this.#trouble !== undefined || !this.#master.isConnected || !this.#replicas.isWell) return UNWELL_MS
-    return this.#options.pollInterval * (0.9 + Math.random() * 0.2)
+    const pollMs = this.#options.pollInterval * (0.9 + Math.random() * 0.2)
+    return this.#sentinels.areHeard ? pollMs : Math.min(pollMs, UNWELL_MS)
   }
 
   async #resolve(): Promise<void> {
-    const { name, answerTimeout } = this.#options
+    const { answerTimeout } = this.#options
     if (this.#provision !== undefined && performance.now() >= this.#provision.until) this.#revoke()
     const isProvisional = this.#provision !== undefined
     const belief = this.#master && { master: this.#master.address, epoch: this.#epoch, isProvisional }
     const generation = this.#generation
     const askedAt = performance.now()
-    const verdict = await discover(this.#sentinels.links, name, belief, answerTimeout)
+    const verdict = await discover(this.#sentinels.links, this.#options, belief, this.#names)
     if (this.#state !== 'running') return
     if (this.#generation !== generation) return this.#asking.soon() // the answers are about the one before
     this.#hopeless = undefined
@@ -230,7 +238,7 @@ export class SentinelRouter implements Route {
     } else if (verdict.kind !== 'stale') {
       this.#trouble = verdict.error
       // a name that nobody knows will not come by waiting; the last topology keeps serving, though
-      if (verdict.kind === 'unknown' && verdict.isConclusive && this.#master === undefined) {
+      if (verdict.isConclusive && this.#master === undefined) {
         this.#giveUp(verdict.error)
       }
     }
@@ -322,7 +330,10 @@ export class SentinelRouter implements Route {
     if (master === undefined || this.#refreshing !== undefined) return
     const isUp =
       !this.#suspicion.isOn && !this.#isReplaced && master.isConnected && master.silence < SILENT_MS
-    const view = { address: master.address, isUp }
+    const { address } = master
+    const translate = translator(this.#options.natMap)
+    const isMaster = (named: string) => this.#names.isSame(translate(named, 'master'), address)
+    const view = { address, isUp, isMaster }
     this.#refreshing = this.#replicas.refresh(this.#listed, view, this.#options.answerTimeout).finally(() => {
       this.#refreshing = undefined
       if (this.isClosed) return

@@ -2,7 +2,8 @@
 
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import { SentinelLink } from '../../lib/sentinel/sentinel-link.ts'
+import { translator } from '../../lib/sentinel/nat-map.ts'
+import { SentinelLink, type SentinelLinkOptions } from '../../lib/sentinel/sentinel-link.ts'
 import { freePorts } from '../support/free-ports.ts'
 import { eventually } from '../support/real-servers.ts'
 import { greetInResp2, scriptedServer } from '../support/scripted-server.ts'
@@ -22,14 +23,24 @@ interface Watched {
   changes: number
 }
 
-function watch(t: TestContext, address: string, answerTimeout = 300): Watched {
+function watch(
+  t: TestContext,
+  address: string,
+  answerTimeout = 300,
+  others: Partial<SentinelLinkOptions> = {},
+): Watched {
   const watched: { events: string[]; changes: number } = { events: [], changes: 0 }
-  const link = new SentinelLink(address, {}, answerTimeout, {
-    onEvent: (_, channel, payload) => watched.events.push(`${channel} ${payload}`),
-    onChange: () => {
-      watched.changes += 1
+  const options = { sentinelConnection: {}, answerTimeout, pingInterval: 0, translate: translator(undefined) }
+  const link = new SentinelLink(
+    address,
+    { ...options, ...others },
+    {
+      onEvent: (_, channel, payload) => watched.events.push(`${channel} ${payload}`),
+      onChange: () => {
+        watched.changes += 1
+      },
     },
-  })
+  )
   t.after(() => link.close(new Error('the test is over')))
   return Object.assign(watched, { link })
 }
@@ -39,16 +50,28 @@ for (const protocol of [3, 2] as const) {
     const sentinel = await new ScriptedSentinel(KNOWLEDGE, protocol).listen(t)
     const { link } = watch(t, sentinel.address)
     const { replicas, sentinels, ...answer } = await link.ask('m')
-    assert.deepEqual(answer, { sentinel: sentinel.address, master: '10.0.0.1:6379', epoch: 7 })
+    assert.deepEqual(answer, {
+      sentinel: sentinel.address,
+      runId: undefined,
+      master: '10.0.0.1:6379',
+      epoch: 7,
+      isTilted: false,
+      sentinelCount: 2,
+      forbidden: [],
+    })
     assert.equal(replicas[0]?.get('flags'), 'slave,s_down')
     assert.equal(sentinels[0]?.get('port'), '26379')
     const unknown = await link.ask('nobody')
     assert.deepEqual(unknown, {
       sentinel: sentinel.address,
+      runId: undefined,
       master: undefined,
       epoch: 0,
+      isTilted: false,
+      sentinelCount: 1,
       replicas: [],
       sentinels: [],
+      forbidden: [],
     })
     assert.equal(link.error, undefined)
   })
