@@ -3,6 +3,7 @@
 //
 //   startServer    one standalone server, or a replica of one
 //   startTopology  a master, replicas, sentinels that know each other
+//   startSentinel  one sentinel, with a configuration of the test's own
 //   watchSentinel  all that a sentinel publishes, with the instant
 //   request        one command, one reply, over a socket of its own
 //   eventually     asks again until the answer is there
@@ -48,6 +49,8 @@ export interface TestTopologyOptions {
   readonly password?: string
   /** As {@link TestServerOptions.args}, for the master and the replicas. */
   readonly args?: readonly string[]
+  /** Lines for the configuration file of each sentinel. */
+  readonly sentinelConfig?: string
 }
 
 /** One message of a sentinel's, at an instant of `performance.now()`. */
@@ -69,6 +72,18 @@ export async function startServer(t: Cleanup, options: TestServerOptions = {}): 
     } catch (error) {
       if (!(error instanceof PortTakenError) || options.port !== undefined || attempt === portAttempts)
         throw error
+    }
+  }
+}
+
+/** Starts one sentinel, which watches what the lines of its `config` say, and resolves when it answers. */
+export async function startSentinel(t: Cleanup, options: TestServerOptions): Promise<TestServer> {
+  for (let attempt = 1; ; attempt++) {
+    const [port = 0] = await freePorts(1)
+    try {
+      return await launch(t, { ...options, port, sentinel: true })
+    } catch (error) {
+      if (!(error instanceof PortTakenError) || attempt === portAttempts) throw error
     }
   }
 }
@@ -190,6 +205,7 @@ async function startSentinels(
           ...members
             .filter((other) => other !== self)
             .map((other) => `sentinel known-sentinel ${name} 127.0.0.1 ${other.port} ${other.id}`),
+          options.sentinelConfig ?? '',
         ].join('\n'),
       }),
     ),
