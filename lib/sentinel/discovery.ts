@@ -68,6 +68,10 @@ export async function discover(
   names: Names,
 ): Promise<Verdict> {
   const answers = await askAll(links, options, belief, names)
+  for (const link of links) {
+    const answer = answers.find(({ sentinel }) => sentinel === link.address)
+    if (answer !== undefined && answer.runId === undefined) link.runId = runIdByOthers(answer, answers)
+  }
   const best = judge(answers, links, options, belief)
   if (best === 'stale') return { kind: 'stale' }
   if (typeof best === 'object' && best.master !== undefined) {
@@ -140,6 +144,17 @@ function sentinelCount(answers: readonly Answer[], links: readonly SentinelLink[
   const known = new Set(links.map(({ runId, address }) => runId ?? address)).size
   const told = answers.map((it) => it.sentinelCount).toSorted((a, b) => a - b)
   return Math.max(known, told[Math.floor((told.length - 1) / 2)] ?? 0)
+}
+
+/**
+ * The run id of one that does not tell it (Redis 6.0, or its ACL forbids it): a sentinel lists all but itself, so it is
+ * the one that others list and it does not. INFO is no help: its run id is another one.
+ */
+function runIdByOthers(answer: Answer, answers: readonly Answer[]): string | undefined {
+  const idsOf = ({ sentinels }: Answer) => sentinels.flatMap((fields) => fields.get('runid') ?? [])
+  const others = new Set(answers.filter((it) => it !== answer).flatMap(idsOf))
+  for (const id of idsOf(answer)) others.delete(id)
+  return others.size === 1 ? [...others][0] : undefined
 }
 
 /** Each address once, as the first list that has it says: a sentinel that was reset has forgotten some for a while. */

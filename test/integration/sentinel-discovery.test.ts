@@ -200,7 +200,8 @@ describe('sentinels with credentials of their own', { concurrency: true }, () =>
 
 describe('how servers are called', { concurrency: true }, () => {
   test('sentinels, master and replicas at IPv6 addresses are found, and a failover among them followed', async (t) => {
-    const bind = 'bind 127.0.0.1 ::1'
+    // Redis 6 connects from the first of these
+    const bind = 'bind ::1 127.0.0.1'
     const { master, replica } = await startPair(t, { config: bind }, '::1')
     const config = [bind, `sentinel monitor ${NAME} ::1 ${master.port} 1`].join('\n')
     const sentinel = await startSentinel(t, { config })

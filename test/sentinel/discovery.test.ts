@@ -32,6 +32,7 @@ function link(index: number, after: number, says: Says | Error | 'silent', downS
     address: `s${index}:1`,
     error: undefined as Error | undefined,
     downSince: undefined as number | undefined,
+    runId: undefined as string | undefined,
     isConnected: Array.isArray(says),
     ask: async () => {
       if (says === 'silent') return await new Promise<never>(() => undefined)
@@ -223,4 +224,36 @@ test('a master that some call by name and others by address is one', async () =>
   const switched = await ask([link(0, 0, ['other:1', 4])], 'm', believe('db:1', 3), 500, { names })
   assert.ok(switched.kind === 'master' && switched.master === 'other:1')
   assert.deepEqual(asked, [])
+})
+
+test('a sentinel that does not tell its run id is the one that the others list and it does not', async () => {
+  const lists = (...ids: string[]) => ({ sentinels: ids.map((id) => new Map([['runid', id]])) })
+  const rows: [Partial<Answer>[], (string | undefined)[]][] = [
+    [
+      [lists('b', 'c'), lists('a', 'c'), lists('a', 'b')],
+      ['a', 'b', 'c'],
+    ],
+    [
+      [lists('b', 'c'), { ...lists('a', 'c'), runId: 'b' }],
+      ['a', undefined],
+    ],
+    [[lists('b', 'c')], [undefined]],
+    // they do not know each other well enough
+    [
+      [lists('b'), lists('a', 'c')],
+      [undefined, 'b'],
+    ],
+    [
+      [lists(), lists()],
+      [undefined, undefined],
+    ],
+  ]
+  for (const [answers, expected] of rows) {
+    const links = answers.map((others, i) => link(i, 0, ['a', 1, others]))
+    await ask(links, 'm', undefined, 500)
+    assert.deepEqual(
+      links.map(({ runId }) => runId),
+      expected,
+    )
+  }
 })
