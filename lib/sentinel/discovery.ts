@@ -38,6 +38,8 @@ export interface Finding {
   /** All that those who name this master list. */
   readonly replicas: readonly Fields[]
   readonly sentinels: readonly Fields[]
+  /** The one that leads a failover of this master whose beginning we have not heard of. */
+  readonly leader: string | undefined
 }
 
 export type Verdict =
@@ -81,7 +83,8 @@ export async function discover(
     const replicas = union(allies.map((it) => it.replicas))
     const sentinels = union(answers.map((it) => it.sentinels))
     const answered = answers.map((it) => it.sentinel)
-    return { kind: 'master', master, answer: { sentinel, epoch, replicas, sentinels }, answered }
+    const leader = allies.find(({ isFailingOver }) => isFailingOver)?.sentinel
+    return { kind: 'master', master, answer: { sentinel, epoch, replicas, sentinels, leader }, answered }
   }
   return failure(links, answers, options.name)
 }

@@ -11,6 +11,7 @@ import {
   type Fields,
   fieldsOf,
   fieldsOfEach,
+  isFlagged,
   isTilted,
   translateFields,
 } from './replies.ts'
@@ -26,6 +27,8 @@ export interface Answer {
   readonly epoch: number | undefined
   /** Its clock has jumped: for a while it does not act on what it sees. */
   readonly isTilted: boolean
+  /** It leads a failover, and has not promoted anybody yet. */
+  readonly isFailingOver: boolean
   /** Sentinels of this master that it knows, with itself; 1 where it does not tell. */
   readonly sentinelCount: number
   readonly replicas: readonly Fields[]
@@ -86,6 +89,7 @@ export async function askSentinel(
     master: address === undefined ? undefined : translate(address, 'master'),
     epoch: mayMaster ? (count(fields.get('config-epoch')) ?? 0) : undefined,
     isTilted: isTilted(info),
+    isFailingOver: isFlagged(fields, 'failover_in_progress') && address === addressOf(fields),
     sentinelCount: (count(fields.get('num-other-sentinels')) ?? 0) + 1,
     replicas: each(replicas, 'replica'),
     sentinels: each(sentinels, 'sentinel'),

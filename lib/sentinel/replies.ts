@@ -26,6 +26,11 @@ export function fieldsOfEach(reply: Reply): Fields[] {
   return Array.isArray(reply) ? reply.map(fieldsOf) : []
 }
 
+/** Whether the comma list in `flags` has this one. */
+export function isFlagged(fields: Fields, flag: string): boolean {
+  return (fields.get('flags') ?? '').split(',').includes(flag)
+}
+
 /** `host:port` of the fields `ip` and `port`, as the library writes addresses; `undefined` if one is missing. */
 export function addressOf(fields: Fields): string | undefined {
   return joinAddress(fields.get('ip'), fields.get('port'))

@@ -20,7 +20,7 @@ import {
   refusalOf,
 } from '../endpoint/index.ts'
 import { ConnectionError, PoolError, type RespoolError, SentinelError } from '../errors.ts'
-import { discover, type Verdict } from './discovery.ts'
+import { discover, type Finding, type Verdict } from './discovery.ts'
 import { FailoverWatch } from './failover-watch.ts'
 import { translator } from './nat-map.ts'
 import type { ResolvedSentinelOptions } from './options.ts'
@@ -258,16 +258,17 @@ export class SentinelRouter implements Route {
     if (master !== this.#master?.address) {
       // the old one has been replaced, whatever becomes of the new one: nothing is sent there any more
       this.#isReplaced = this.#master !== undefined
-      await this.#switchTo(master, answer.epoch)
+      await this.#switchTo(master, answer)
       return
     }
+    if (answer.leader !== undefined) this.#failover.heed(answer.leader, '+try-failover', '')
     this.#trouble = undefined
     this.#epoch = answer.epoch
     this.#provision = undefined
     this.#isReplaced = false
   }
 
-  async #switchTo(address: string, epoch: number): Promise<void> {
+  async #switchTo(address: string, { epoch, leader }: Finding): Promise<void> {
     const generation = this.#generation
     const next = this.#servers.openMaster(address)
     try {
@@ -279,7 +280,7 @@ export class SentinelRouter implements Route {
       if (this.#master === undefined && isPermanent(error)) this.#giveUp(this.#trouble)
       return
     }
-    if (!this.isClosed && this.#generation === generation) this.#adopt(next, epoch)
+    if (!this.isClosed && this.#generation === generation) this.#adopt(next, epoch, leader)
     else next.fence(closedError()) // somebody was quicker
   }
 
@@ -303,7 +304,7 @@ export class SentinelRouter implements Route {
   }
 
   /** The switch itself, in one go: from here on the new master is the master, and the old one is fenced. */
-  #adopt(next: Endpoint, epoch: number): void {
+  #adopt(next: Endpoint, epoch: number, leader?: string): void {
     const { address } = next
     const old = this.#master
     this.#master = next
@@ -314,6 +315,8 @@ export class SentinelRouter implements Route {
     this.#provision = undefined
     this.#trouble = undefined
     this.#failover.end()
+    // it is about to be replaced: its writes are held from the beginning
+    if (leader !== undefined) this.#failover.heed(leader, '+try-failover', '')
     this.#replicas.remove(address, fencedError(address, 'was promoted and is the master now'))
     if (old !== undefined) {
       old.fence(fencedError(old.address, `is no longer the master, ${address} is (epoch ${epoch})`))

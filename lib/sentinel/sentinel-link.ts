@@ -72,6 +72,8 @@ export class SentinelLink {
   #reconnectTimer: NodeJS.Timeout | undefined
   #pingTimer: NodeJS.Timeout | undefined
   #failures = 0
+  /** Whether it has answered since it was connected: what it does then, its events have told of. */
+  #hasAnswered = false
   #isHeard = false
   #forbiddenEvents: readonly string[] = []
   #forbiddenQuestions: readonly string[] = []
@@ -123,7 +125,9 @@ export class SentinelLink {
       this.isTilted = answer.isTilted
       this.#forbiddenQuestions = answer.forbidden
       this.error = undefined
-      return answer
+      const isFailingOver = answer.isFailingOver && !this.#hasAnswered
+      this.#hasAnswered = true
+      return { ...answer, isFailingOver }
     } catch (error) {
       this.error = error as Error
       throw error
@@ -167,6 +171,7 @@ export class SentinelLink {
       if (lost !== undefined) throw lost
       this.#watch(connection, forEvents)
       this.#failures = 0
+      this.#hasAnswered = false
       this.runId = undefined // the address may lead to another one than before
       this.downSince = undefined
       this.error = undefined

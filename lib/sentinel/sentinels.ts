@@ -3,7 +3,7 @@
 
 import { translator } from './nat-map.ts'
 import type { ResolvedSentinelOptions } from './options.ts'
-import { addressOf, type Fields } from './replies.ts'
+import { addressOf, type Fields, isFlagged } from './replies.ts'
 import { SentinelLink, type SentinelLinkEvents } from './sentinel-link.ts'
 import type { SentinelState } from './topology.ts'
 
@@ -87,8 +87,7 @@ export class Sentinels {
       known.runId ??= runId
       return
     }
-    const flags = (fields.get('flags') ?? '').split(',')
-    if (DOWN_FLAGS.some((flag) => flags.includes(flag))) return
+    if (DOWN_FLAGS.some((flag) => isFlagged(fields, flag))) return
     const same = this.links.find((link) => link.runId !== undefined && link.runId === runId)
     if (same?.isConnected) return
     if (same !== undefined && !this.#isSeed(same)) this.#drop(same, 'has moved')

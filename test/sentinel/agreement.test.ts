@@ -15,6 +15,7 @@ function answerOf(word: string, index: number): Answer {
     master,
     epoch: epoch === '?' ? undefined : Number(epoch ?? 0),
     isTilted: tilt === '~',
+    isFailingOver: false,
     sentinelCount: 1,
     replicas: [],
     sentinels: [],

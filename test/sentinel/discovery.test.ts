@@ -43,7 +43,13 @@ function link(index: number, after: number, says: Says | Error | 'silent', downS
         throw says
       }
       const [master, epoch, others] = says
-      const rest = { runId: undefined, isTilted: false, sentinelCount: 1, forbidden: [] }
+      const rest = {
+        runId: undefined,
+        isTilted: false,
+        isFailingOver: false,
+        sentinelCount: 1,
+        forbidden: [],
+      }
       return { sentinel: fake.address, master, epoch, ...rest, replicas: [], sentinels: [], ...others }
     },
   }

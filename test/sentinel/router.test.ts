@@ -962,3 +962,61 @@ test('a sentinel that names itself, or what is no address, is nobody to follow',
   liar.says({ master: master.address, epoch: 1 })
   await eventually('it goes on', () => !ha.topology.holding)
 })
+
+test('a failover that was under way at the start holds writes until its end', async (t) => {
+  const deployment = await scriptedDeployment(t)
+  const { master, replicas, sentinels, seeds } = deployment
+  const [leader] = sentinels
+  const [heir] = replicas
+  assert.ok(leader && heir)
+  leader.flags = 'master,failover_in_progress'
+  const client = clientOf(t, seeds)
+  const write = client.call('INCR', 'n')
+  await eventually('the master is known', () => client.topology?.master === master.address)
+  assert.equal(await isHeld(write), true)
+  assert.equal(client.topology?.holding, true)
+  leader.flags = 'master'
+  promote(deployment, heir, 2)
+  announce(deployment, master.address, heir.address)
+  assert.equal(await write, 1)
+  assert.deepEqual([master.value('n'), heir.value('n')], [0, 1])
+})
+
+for (const refusal of ['READONLY', 'MASTERDOWN', 'LOADING', 'NOREPLICAS', 'a lost connection']) {
+  test(`${refusal} is a reason to ask the sentinels at once`, async (t) => {
+    const deployment = await scriptedDeployment(t, { replicas: 0 })
+    const { master, sentinels, seeds } = deployment
+    const [sentinel] = sentinels
+    assert.ok(sentinel)
+    const client = clientOf(t, seeds, { sentinel: { name: 'm', sentinels: seeds, pollInterval: 600_000 } })
+    await client.call('INCR', 'n')
+    await isQuiet(deployment)
+    const asked = sentinel.questionCount
+    let isFirst = true
+    master.intercept = ([word], peer) => {
+      if (word !== 'INCR' || !isFirst) return 'pass'
+      isFirst = false
+      if (refusal !== 'a lost connection') return `-${refusal} for a moment\r\n`
+      peer.reset()
+      return undefined
+    }
+    const attempt = client.call('INCR', 'n').catch(() => undefined)
+    await eventually('the sentinels are asked', () => sentinel.questionCount > asked, { timeout: 500 })
+    await attempt
+    assert.equal(client.topology?.master, master.address)
+  })
+}
+
+test('a failed dial of a lease is a reason to ask the sentinels at once', async (t) => {
+  const deployment = await scriptedDeployment(t, { replicas: 0 })
+  const { master, sentinels, seeds } = deployment
+  const [sentinel] = sentinels
+  assert.ok(sentinel)
+  const ha = sentinelOf(t, seeds, { pollInterval: 600_000, holdTimeout: 300, pingInterval: 0 })
+  await ha.ready()
+  await isQuiet(deployment)
+  const asked = sentinel.questionCount
+  master.role = slaveRole('10.0.0.9:1')
+  await assert.rejects(ha.master.get(), /says its role is slave/)
+  assert.ok(sentinel.questionCount > asked)
+})

@@ -31,6 +31,8 @@ export class ScriptedSentinel {
   isMute = false
   /** In TILT. */
   isTilted = false
+  /** Flags of the master. */
+  flags = 'master'
   /** What it calls itself; it has no name without. */
   runId: string | undefined
   /** Words of commands that its ACL forbids: `'MASTER'`, `'INFO'`. */
@@ -130,7 +132,7 @@ export class ScriptedSentinel {
         return this.#fields({
           name,
           ...split(master),
-          flags: 'master',
+          flags: this.flags,
           'config-epoch': String(epoch),
           'num-other-sentinels': String(sentinels.length),
         })

@@ -59,6 +59,7 @@ for (const protocol of [3, 2] as const) {
       master: '10.0.0.1:6379',
       epoch: 7,
       isTilted: false,
+      isFailingOver: false,
       sentinelCount: 2,
       forbidden: [],
     })
@@ -71,6 +72,7 @@ for (const protocol of [3, 2] as const) {
       master: undefined,
       epoch: 0,
       isTilted: false,
+      isFailingOver: false,
       sentinelCount: 1,
       replicas: [],
       sentinels: [],
@@ -385,4 +387,20 @@ test('a sentinel that closes after each reply is asked anew each time', async (t
   for (let i = 0; i < 3; i += 1) await link.ask('m').catch(() => undefined)
   sentinel.intercept = () => 'pass'
   assert.equal((await eventually('it answers', () => link.ask('m'))).epoch, 7)
+})
+
+test('a failover that began before we listened is told once, until somebody was promoted', async (t) => {
+  const sentinel = await new ScriptedSentinel(KNOWLEDGE).listen(t)
+  sentinel.flags = 'master,failover_in_progress'
+  const { link } = watch(t, sentinel.address)
+  assert.equal((await link.ask('m')).isFailingOver, true)
+  assert.equal((await link.ask('m')).isFailingOver, false, 'from now on its events tell')
+  for (const peer of sentinel.server.peers) peer.reset()
+  await eventually('it is connected again', () => link.ask('m').then(({ isFailingOver }) => isFailingOver))
+  for (const peer of sentinel.server.peers) peer.reset()
+  // the leader gives the promoted replica here, and the old master there
+  sentinel.intercept = ([, question]) =>
+    question === 'GET-MASTER-ADDR-BY-NAME' ? '*2\r\n$8\r\n10.0.0.2\r\n$4\r\n6379\r\n' : 'pass'
+  const answer = await eventually('it is connected again', () => link.ask('m'))
+  assert.deepEqual([answer.master, answer.isFailingOver], ['10.0.0.2:6379', false])
 })
