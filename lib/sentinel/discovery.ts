@@ -37,12 +37,14 @@ export interface Finding {
   readonly epoch: number
   /** All that those who name this master list. */
   readonly replicas: readonly Fields[]
-  readonly sentinels: readonly Fields[]
   /** The one that leads a failover of this master whose beginning we have not heard of. */
   readonly leader: string | undefined
 }
 
-export type Verdict =
+/** `sentinels`: all that are listed by those that answered, whether they are believed or not. */
+export type Verdict = { readonly sentinels: readonly Fields[] } & Judgement
+
+type Judgement =
   /** `answered`: addresses of the sentinels that this rests on. */
   | {
       readonly kind: 'master'
@@ -74,6 +76,16 @@ export async function discover(
     const answer = answers.find(({ sentinel }) => sentinel === link.address)
     if (answer !== undefined && answer.runId === undefined) link.runId = runIdByOthers(answer, answers)
   }
+  const sentinels = union(answers.map((it) => it.sentinels))
+  return { sentinels, ...conclude(answers, links, options, belief) }
+}
+
+function conclude(
+  answers: readonly Answer[],
+  links: readonly SentinelLink[],
+  options: DiscoveryOptions,
+  belief: Belief | undefined,
+): Judgement {
   const best = judge(answers, links, options, belief)
   if (best === 'stale') return { kind: 'stale' }
   if (typeof best === 'object' && best.master !== undefined) {
@@ -81,15 +93,14 @@ export async function discover(
     const allies = [best, ...answers.filter((it) => it !== best && it.master === master)]
     const epoch = best.epoch ?? belief?.epoch ?? 0
     const replicas = union(allies.map((it) => it.replicas))
-    const sentinels = union(answers.map((it) => it.sentinels))
     const answered = answers.map((it) => it.sentinel)
     const leader = allies.find(({ isFailingOver }) => isFailingOver)?.sentinel
-    return { kind: 'master', master, answer: { sentinel, epoch, replicas, sentinels, leader }, answered }
+    return { kind: 'master', master, answer: { sentinel, epoch, replicas, leader }, answered }
   }
   return failure(links, answers, options.name)
 }
 
-function failure(links: readonly SentinelLink[], answers: readonly Answer[], name: string): Verdict {
+function failure(links: readonly SentinelLink[], answers: readonly Answer[], name: string): Judgement {
   const attempts = links.map((link) => {
     const answer = answers.find(({ sentinel }) => sentinel === link.address)
     return `${link.address}: ${answer === undefined ? (link.error?.message ?? 'no answer') : said(answer)}`

@@ -230,8 +230,8 @@ export class SentinelRouter implements Route {
     if (this.#state !== 'running') return
     if (this.#generation !== generation) return this.#asking.soon() // the answers are about the one before
     this.#hopeless = undefined
+    this.#sentinels.update(verdict)
     if (verdict.kind === 'master') {
-      this.#sentinels.update(verdict.answer)
       this.#listed = verdict.answer.replicas
       await this.#accept(verdict)
       if (this.isClosed) return

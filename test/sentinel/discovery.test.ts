@@ -207,7 +207,8 @@ test('what one sentinel has forgotten, another one of the same opinion still lis
   const links = [link(0, 0, ['a', 1, one]), link(1, 0, ['a', 1, other]), link(2, 0, ['b', 0, odd])]
   const verdict = await ask(links, 'm', believe('a', 1), 500)
   assert.ok(verdict.kind === 'master')
-  const { replicas, sentinels } = verdict.answer
+  const { sentinels } = verdict
+  const { replicas } = verdict.answer
   assert.deepEqual(replicas, [fields(1, 'slave'), fields(2, 'slave')])
   assert.deepEqual(sentinels, [fields(7, 'sentinel'), fields(8, 'sentinel')])
 })

@@ -736,6 +736,15 @@ test('where a majority is demanded, one sentinel alone changes nothing, and two 
   assert.equal(ha.topology.epoch, 2)
 })
 
+test('where a majority is demanded, one sentinel that is named is enough to find the others', async (t) => {
+  const { master, seeds, say } = await scriptedDeployment(t)
+  say({ sentinels: seeds.slice(1) })
+  const ha = sentinelOf(t, seeds.slice(0, 1), { agreement: 'majority' })
+  await ha.ready()
+  assert.equal(ha.topology.master, master.address)
+  assert.equal(ha.topology.sentinels.length, 3)
+})
+
 test('without a majority where one is demanded, nothing is adopted at the start, and the error tells why', async (t) => {
   const { sentinels, seeds, master } = await scriptedDeployment(t)
   const [, second, third] = sentinels
