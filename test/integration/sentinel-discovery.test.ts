@@ -117,6 +117,7 @@ describe('sentinels with credentials of their own', { concurrency: true }, () =>
     ].join(' ')
 
   for (const [what, rules, forbidden] of [
+    ['nothing that is needed', `+info +psubscribe allchannels ${allowed('')}`, []],
     ['subscriptions and INFO', allowed(''), ['PSUBSCRIBE', 'SUBSCRIBE', 'INFO']],
     [
       'all events but the switch, and the epoch',
@@ -145,7 +146,7 @@ describe('sentinels with credentials of their own', { concurrency: true }, () =>
       await becomes(ha, 'the replica is well', hasReplicas(1))
       assert.equal(ha.topology.master, at(master))
       for (const state of ha.topology.sentinels) {
-        assert.deepEqual(new Set(state.forbidden), new Set(forbidden))
+        assert.deepEqual(new Set(state.forbidden ?? []), new Set<string>(forbidden))
         assert.equal(state.trouble, undefined)
       }
       const [first] = sentinels as [TestServer]

@@ -404,3 +404,18 @@ test('a failover that began before we listened is told once, until somebody was 
   const answer = await eventually('it is connected again', () => link.ask('m'))
   assert.deepEqual([answer.master, answer.isFailingOver], ['10.0.0.2:6379', false])
 })
+
+test('another sentinel at the same address is not taken for the one before', async (t) => {
+  const sentinel = await new ScriptedSentinel(KNOWLEDGE).listen(t)
+  sentinel.runId = 'one'
+  const { link } = watch(t, sentinel.address)
+  await link.ask('m')
+  assert.equal(link.runId, 'one')
+  sentinel.runId = undefined
+  await link.ask('m')
+  assert.equal(link.runId, 'one', 'it may have been told by others')
+  for (const peer of sentinel.server.peers) peer.reset()
+  await eventually('the loss is noticed', () => !link.isConnected)
+  await eventually('it is connected again', () => link.ask('m'))
+  assert.equal(link.runId, undefined)
+})
