@@ -22,7 +22,7 @@ import {
 import { ConnectionError, PoolError, type RespoolError, SentinelError } from '../errors.ts'
 import { discover, type Finding, type Verdict } from './discovery.ts'
 import { FailoverWatch } from './failover-watch.ts'
-import { translator } from './nat-map.ts'
+import { type Translate, translator } from './nat-map.ts'
 import type { ResolvedSentinelOptions } from './options.ts'
 import { Recurring } from './recurring.ts'
 import { Replicas } from './replicas.ts'
@@ -76,6 +76,7 @@ export class SentinelRouter implements Route {
   readonly #sentinels: Sentinels
   readonly #servers: Servers
   readonly #names: SameServer
+  readonly #translate: Translate
   readonly #replicas: Replicas
   readonly #held: HoldQueue
   #state: 'idle' | 'running' | 'closed' = 'idle'
@@ -109,6 +110,7 @@ export class SentinelRouter implements Route {
       onChange: () => this.#asking.soon(),
     })
     this.#servers = new Servers(options, (endpoint, error) => this.report(endpoint, error))
+    this.#translate = translator(options.natMap)
     this.#names = new SameServer({ lookup: options.connection.lookup })
     this.#replicas = new Replicas((address) => this.#servers.openReplica(address))
     this.#held = new HoldQueue(`server for '${options.name}'`, options, () => this.#whyNobody())
@@ -334,8 +336,7 @@ export class SentinelRouter implements Route {
     const isUp =
       !this.#suspicion.isOn && !this.#isReplaced && master.isConnected && master.silence < SILENT_MS
     const { address } = master
-    const translate = translator(this.#options.natMap)
-    const isMaster = (named: string) => this.#names.isSame(translate(named, 'master'), address)
+    const isMaster = (named: string) => this.#names.isSame(this.#translate(named, 'master'), address)
     const view = { address, isUp, isMaster }
     this.#refreshing = this.#replicas.refresh(this.#listed, view, this.#options.answerTimeout).finally(() => {
       this.#refreshing = undefined

@@ -1,7 +1,7 @@
 // All sentinels that are watched: those the user named, kept for ever, and those that they list. One sentinel is
 // watched once: what it is known by is its run id, since a name and an address, or two addresses, may lead to it.
 
-import { translator } from './nat-map.ts'
+import { type Translate, translator } from './nat-map.ts'
 import type { ResolvedSentinelOptions } from './options.ts'
 import { addressOf, type Fields, isFlagged } from './replies.ts'
 import { SentinelLink, type SentinelLinkEvents } from './sentinel-link.ts'
@@ -19,12 +19,13 @@ const DOWN_FLAGS = ['s_down', 'o_down', 'disconnected']
 export class Sentinels {
   readonly #options: ResolvedSentinelOptions
   readonly #events: SentinelLinkEvents
+  readonly #translate: Translate
   readonly #links = new Map<string, SentinelLink>()
 
-  /** @throws {TypeError} option natMap is wrong */
   constructor(options: ResolvedSentinelOptions, events: SentinelLinkEvents) {
     this.#options = options
     this.#events = events
+    this.#translate = translator(options.natMap)
   }
 
   get links(): SentinelLink[] {
@@ -107,9 +108,8 @@ export class Sentinels {
   #watch(address: string): SentinelLink {
     const known = this.#links.get(address)
     if (known !== undefined) return known
-    const { sentinelConnection, answerTimeout, pingInterval, natMap } = this.#options
-    const translate = translator(natMap)
-    const options = { sentinelConnection, answerTimeout, pingInterval, translate }
+    const { sentinelConnection, answerTimeout, pingInterval } = this.#options
+    const options = { sentinelConnection, answerTimeout, pingInterval, translate: this.#translate }
     const link = new SentinelLink(address, options, this.#events)
     this.#links.set(address, link)
     link.start()
