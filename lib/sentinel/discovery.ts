@@ -14,7 +14,7 @@ import type { SentinelLink } from './sentinel-link.ts'
 
 /** How long the first answers wait for the others when nothing is known yet. */
 const GRACE_MS = 100
-/** A sentinel that cannot be reached for so long is not waited for when the others do not know the name. */
+/** A sentinel that cannot be reached for so long is asked like the others, and not waited for. */
 const AWAY_MS = 1_000
 
 export interface DiscoveryOptions {
@@ -139,9 +139,13 @@ function said({ master, epoch, isTilted }: Answer): string {
 
 /** Those that cannot be reached for a while do not count: they may never come back. */
 function isMajorityOfThere(count: number, links: readonly SentinelLink[]): boolean {
+  return count > Math.max(thereOf(links).length, 1) / 2
+}
+
+/** Those that can be reached, or could a moment ago. */
+function thereOf(links: readonly SentinelLink[]): SentinelLink[] {
   const now = performance.now()
-  const there = links.filter(({ downSince }) => downSince === undefined || now - downSince < AWAY_MS)
-  return count > Math.max(there.length, 1) / 2
+  return links.filter(({ downSince }) => downSince === undefined || now - downSince < AWAY_MS)
 }
 
 function judge(
@@ -190,7 +194,8 @@ function askAll(
 ): Promise<Answer[]> {
   return new Promise((resolve) => {
     const answers: Answer[] = []
-    let open = links.length
+    const there = thereOf(links)
+    const awaited = new Set(there.length > 0 ? there : links)
     let grace: NodeJS.Timeout | undefined
     let isDone = false
     const done = () => {
@@ -200,7 +205,7 @@ function askAll(
       resolve([...answers])
     }
     const bound = setTimeout(done, options.answerTimeout)
-    if (open === 0) done()
+    if (awaited.size === 0) done()
     const weigh = () => {
       const best = judge(answers, links, options, belief)
       if (best === undefined) {
@@ -222,8 +227,8 @@ function askAll(
           () => undefined, // kept in link.error
         )
         .finally(() => {
-          open -= 1
-          if (open === 0) done()
+          awaited.delete(link)
+          if (awaited.size === 0) done()
         })
     }
   })

@@ -264,3 +264,17 @@ test('a sentinel that does not tell its run id is the one that the others list a
     )
   }
 })
+
+test('one that could not be reached for a second is asked, and not waited for', async () => {
+  const away = link(1, 0, 'silent')
+  away.downSince = performance.now() - 1_100
+  const start = performance.now()
+  const verdict = await ask([link(0, 0, ['a', 1]), away], 'm', believe('a', 1), 5_000)
+  assert.equal(verdict.kind, 'master')
+  assert.ok(performance.now() - start < 1_000)
+  // where there are no others, all are waited for
+  const back = link(2, 20, ['a', 1])
+  back.downSince = performance.now() - 1_100
+  const alone = await ask([back, away], 'm', believe('a', 1), 200)
+  assert.equal(alone.kind, 'master')
+})
