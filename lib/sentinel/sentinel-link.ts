@@ -155,20 +155,21 @@ export class SentinelLink {
     try {
       const connection = await this.#dial()
       const forEvents = connection.protocol === 3 ? connection : await this.#dialBeside(connection)
-      if (this.#closing.signal.aborted) {
-        connection.destroy()
-        forEvents.destroy()
-        throw this.#closing.signal.reason
-      }
       forEvents.onPush = (push) => this.#take(push)
+      const subscribed = this.#subscribe(forEvents)
+      // On one connection the questions are behind the subscription by themselves, and its handshake has shown that
+      // somebody is there. That of RESP2 is without a reply: a peer that hangs accepts connections, too.
+      if (forEvents !== connection) await subscribed
+      const { aborted, reason } = this.#closing.signal
+      const failure = aborted ? (reason as Error) : (connection.error ?? forEvents.error)
+      if (failure !== undefined) {
+        connection.destroy(failure)
+        forEvents.destroy(failure)
+        throw failure
+      }
       this.#connection = connection
       this.#eventConnection = forEvents
       void Promise.race([connection.closed, forEvents.closed]).then(() => this.#lose(connection, forEvents))
-      const subscribed = this.#subscribe(forEvents)
-      // on one connection the questions are behind the subscription by themselves
-      if (forEvents !== connection) await subscribed
-      const lost = connection.error ?? forEvents.error
-      if (lost !== undefined) throw lost
       this.#watch(connection, forEvents)
       this.#failures = 0
       this.#hasAnswered = false
@@ -241,13 +242,14 @@ export class SentinelLink {
     const { pingInterval, answerTimeout } = this.#options
     clearInterval(this.#pingTimer)
     if (pingInterval === 0) return
+    // twice in that time, so that one which was heard a moment before is not left alone for nearly twice as long
     this.#pingTimer = setInterval(() => {
       for (const one of new Set([connection, forEvents])) {
         if (one.pendingCount > 0 || performance.now() - one.heardAt < pingInterval) continue
         // silence ends the connection by itself; a refusal is a sign of life, too
         one.execute(['PING'], { timeout: answerTimeout }).catch(() => undefined)
       }
-    }, pingInterval).unref() // idle bookkeeping: a process that is done exits
+    }, pingInterval / 2).unref() // idle bookkeeping: a process that is done exits
   }
 
   #lose(connection: Connection, forEvents: Connection): void {

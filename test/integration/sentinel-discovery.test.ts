@@ -236,9 +236,14 @@ describe('how servers are called', { concurrency: true }, () => {
     await ha.ready()
     assert.equal(ha.topology.master, at(master, 'localhost'))
     await becomes(ha, 'the replica is well', hasReplicas(1))
-    const [role] = (await request(replica, 'ROLE')) as [string, string]
-    assert.equal(role, 'slave')
+    const [role, master_] = (await request(replica, 'ROLE')) as [string, string]
+    assert.deepEqual([role, master_], ['slave', '127.0.0.1'])
     assert.equal(ha.topology.generation, 1)
+    await seesReplica(sentinel)
+    await failOver(sentinel)
+    await becomes(ha, 'the switch is followed', ({ master: it }) => it === at(replica))
+    await ha.master.use((lease) => lease.call('SET', 'k', 'v'))
+    assert.equal(await request(replica, 'GET', 'k'), 'v')
   })
 
   test('a deployment behind NAT is reached through natMap, and a failover there followed', async (t) => {
@@ -290,29 +295,32 @@ describe('what sentinels go through', { concurrency: true }, () => {
     assert.equal(ha.topology.master, at(master))
   })
 
-  test('one that was stopped is found out within two seconds, and in TILT when it goes on', async (t) => {
-    const { sentinels, master } = await startTopology(t)
-    const [victim] = sentinels as [TestServer]
-    const ha = sentinelOf(
-      t,
-      sentinels.map((it) => at(it)),
-    )
-    await ha.ready()
-    await becomes(ha, 'all are connected', (it) => it.sentinels.every(({ connected }) => connected))
-    const state = () => ha.topology.sentinels.find(({ address }) => address === at(victim))
-    victim.signal('SIGSTOP')
-    const start = performance.now()
-    await eventually('it is found out', () => state()?.connected === false)
-    assert.ok(performance.now() - start < 2_000)
-    // a clock that jumps by more than two seconds
-    await sleep(2_500)
-    victim.signal('SIGCONT')
-    await eventually('it is connected again', () => state()?.connected === true, { timeout: 15_000 })
-    await eventually('it is in TILT', () => state()?.tilt === true, { timeout: 15_000 })
-    assert.equal(ha.topology.master, at(master))
-    assert.equal(ha.topology.trouble, undefined)
-    await ha.master.use((lease) => lease.call('SET', 'k', 'v'))
-  })
+  for (const protocol of [3, 2] as const) {
+    test(`one that was stopped is found out within two seconds, and in TILT when it goes on, in RESP${protocol}`, async (t) => {
+      const { sentinels, master } = await startTopology(t)
+      const [victim] = sentinels as [TestServer]
+      const ha = sentinelOf(
+        t,
+        sentinels.map((it) => at(it)),
+        { sentinelConnection: { protocol } },
+      )
+      await ha.ready()
+      await becomes(ha, 'all are connected', (it) => it.sentinels.every(({ connected }) => connected))
+      const state = () => ha.topology.sentinels.find(({ address }) => address === at(victim))
+      victim.signal('SIGSTOP')
+      const start = performance.now()
+      await eventually('it is found out', () => state()?.connected === false)
+      assert.ok(performance.now() - start < 2_000)
+      // a clock that jumps by more than two seconds
+      await sleep(2_500)
+      victim.signal('SIGCONT')
+      await eventually('it is connected again', () => state()?.connected === true, { timeout: 15_000 })
+      await eventually('it is in TILT', () => state()?.tilt === true, { timeout: 15_000 })
+      assert.equal(ha.topology.master, at(master))
+      assert.equal(ha.topology.trouble, undefined)
+      await ha.master.use((lease) => lease.call('SET', 'k', 'v'))
+    })
+  }
 
   test('one that was reset, and has forgotten replicas and sentinels, costs neither', async (t) => {
     const { sentinels, replicas } = await startTopology(t, { replicas: 2 })

@@ -419,3 +419,18 @@ test('another sentinel at the same address is not taken for the one before', asy
   await eventually('it is connected again', () => link.ask('m'))
   assert.equal(link.runId, undefined)
 })
+
+test('a sentinel of RESP2 that accepts and answers nothing is not connected', async (t) => {
+  const sentinel = await new ScriptedSentinel(KNOWLEDGE, 2).listen(t)
+  sentinel.isSilent = true
+  const options = { sentinelConnection: { protocol: 2 } } as const
+  const { link } = watch(t, sentinel.address, 100, options)
+  const answer = link.ask('m').catch((error: Error) => error)
+  await sentinel.server.until(() => sentinel.server.commands.some(([word]) => word === 'PSUBSCRIBE'))
+  assert.equal(link.isConnected, false)
+  assert.ok((await answer) instanceof Error)
+  assert.notEqual(link.downSince, undefined)
+  await sentinel.server.until(() => sentinel.server.openCount === 0)
+  sentinel.isSilent = false
+  assert.equal((await link.ask('m')).epoch, 7)
+})
