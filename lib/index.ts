@@ -87,6 +87,8 @@ export {
 export type { Argument, Reply } from './resp/index.ts'
 export {
   type Address,
+  type Announced,
+  type NatMap,
   type NodeConnectionOptions,
   type ReplicaState,
   Sentinel,
