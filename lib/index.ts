@@ -15,7 +15,14 @@ export {
   connect,
   type ExecuteOptions,
 } from './connection/index.ts'
-export type { EndpointStats, ReadFrom, RolePool } from './endpoint/index.ts'
+export type {
+  EndpointStats,
+  ReadCandidate,
+  ReadChoice,
+  ReadFrom,
+  ReadPolicy,
+  RolePool,
+} from './endpoint/index.ts'
 export {
   AbortError,
   ConnectionError,

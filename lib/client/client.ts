@@ -3,7 +3,13 @@
 
 import { EventEmitter } from 'node:events'
 import type { Connection } from '../connection/index.ts'
-import { checkReadFrom, type EndpointStats, type ReadFrom, RolePool } from '../endpoint/index.ts'
+import {
+  checkMaxStaleness,
+  checkReadFrom,
+  type EndpointStats,
+  type ReadFrom,
+  RolePool,
+} from '../endpoint/index.ts'
 import { PoolError } from '../errors.ts'
 import type { Lease } from '../pool/index.ts'
 import type { Argument, Reply } from '../resp/index.ts'
@@ -24,11 +30,13 @@ export interface CommandOptions {
   readonly signal?: AbortSignal | undefined
   /** Where read-only commands go. @default the client's `readFrom` */
   readonly readFrom?: ReadFrom | undefined
+  /** How old what replicas give may be; see {@link SentinelOptions.maxStaleness}. @default the client's `maxStaleness` */
+  readonly maxStaleness?: number | undefined
   /** Running the command twice does no harm, so it may be tried again when its outcome is unknown. @default false */
   readonly idempotent?: boolean | undefined
 }
 
-const COMMAND_OPTIONS = new Set(['replies', 'timeout', 'signal', 'readFrom', 'idempotent'])
+const COMMAND_OPTIONS = new Set(['replies', 'timeout', 'signal', 'readFrom', 'maxStaleness', 'idempotent'])
 
 /** Commands with settings of their own: what `with()` gives. */
 export class CommandView {
@@ -201,12 +209,14 @@ function merge(base: DispatchOptions, options: CommandOptions): DispatchOptions 
   }
   const {
     readFrom = base.readFrom,
+    maxStaleness = base.maxStaleness,
     timeout = base.timeout,
     replies = base.replies,
     signal = base.signal,
     idempotent = base.isIdempotent,
   } = options
   checkReadFrom(readFrom)
+  if (maxStaleness !== undefined) checkMaxStaleness(maxStaleness)
   if (typeof timeout !== 'number' || !(timeout >= 0 && timeout <= 2 ** 31 - 1)) {
     throw new RangeError(
       `option timeout must be from 0 to ${2 ** 31 - 1} milliseconds, got ${String(timeout)}`,
@@ -221,5 +231,5 @@ function merge(base: DispatchOptions, options: CommandOptions): DispatchOptions 
   if (typeof idempotent !== 'boolean') {
     throw new TypeError(`option idempotent must be a boolean, got ${typeof idempotent}`)
   }
-  return { readFrom, timeout, replies, signal, isIdempotent: idempotent }
+  return { readFrom, maxStaleness, timeout, replies, signal, isIdempotent: idempotent }
 }

@@ -24,6 +24,8 @@ import { closedError, type Work } from './work.ts'
 /** How a command is run: what the connection needs to know, and where it may go and go again. */
 export interface DispatchOptions extends ExecuteOptions {
   readonly readFrom: ReadFrom
+  /** Milliseconds by which a replica's data may be old; `undefined`: as the route has it. */
+  readonly maxStaleness?: number | undefined
   /** Running it twice does no harm, though it is not read-only. */
   readonly isIdempotent: boolean
   /** Milliseconds for all attempts together; 0 = no limit. */
@@ -49,13 +51,19 @@ export function dispatch(
   const startedAt = performance.now()
   const owned = ownCommand(command)
   if (isBlocking(command)) return work.do(() => new Attempts(route, owned, options, true, startedAt).run())
-  const endpoint = route.pick(isReadOnly(command) ? options.readFrom : 'write')
+  let endpoint: Endpoint | undefined
+  try {
+    endpoint = route.pick(isReadOnly(command) ? options.readFrom : 'write', options.maxStaleness)
+  } catch (error) {
+    return Promise.reject(error) // a function that the user gave for readFrom
+  }
   if (endpoint === undefined)
     return work.do(() => new Attempts(route, owned, options, false, startedAt).run())
-  return endpoint
+  const first = endpoint
+  return first
     .execute(owned, options)
     .catch((error: unknown) =>
-      work.do(() => new Attempts(route, owned, options, false, startedAt).run({ endpoint, error })),
+      work.do(() => new Attempts(route, owned, options, false, startedAt).run({ endpoint: first, error })),
     )
 }
 
@@ -109,15 +117,17 @@ class Attempts {
   }
 
   async #pick(): Promise<Endpoint> {
-    const { timeout, signal, readFrom } = this.#options
+    const { timeout, signal, readFrom, maxStaleness } = this.#options
+    const target = this.#isRead ? readFrom : 'write'
     for (;;) {
-      const endpoint = this.#route.pick(this.#isRead ? readFrom : 'write')
+      const endpoint = this.#route.pick(target, maxStaleness)
       if (endpoint !== undefined) return endpoint
       await this.#route.hold({
         bytes: heldBytes(this.#command),
         expiresAt: this.#giveUpAt,
         timeout,
         signal,
+        target,
       })
     }
   }
@@ -129,6 +139,7 @@ class Attempts {
     }
     const lease = await this.#borrow(endpoint)
     try {
+      if (!endpoint.isFit) throw unfit(endpoint)
       return await lease.execute(this.#command, { replies, signal, timeout: this.#leftMs() })
     } finally {
       await lease.close()
@@ -176,7 +187,7 @@ class Attempts {
     this.#route.report(endpoint, error)
     const target = this.#isRead ? this.#options.readFrom : 'write'
     // somebody else takes it at once; the same server needs a moment, and then some time to answer in
-    const isSame = this.#route.pick(target) === endpoint
+    const isSame = this.#route.pick(target, this.#options.maxStaleness) === endpoint
     const leftMs = this.#giveUpAt - performance.now()
     if (isSame && leftMs > 0) await sleep(Math.min(RETRY_MS, leftMs))
     if (signal?.aborted) throw new AbortError(signal)
@@ -208,6 +219,12 @@ class Attempts {
       cause: error,
     })
   }
+}
+
+/** While a lease was waited for, its replica fell behind or lost its master: another one takes the read. */
+function unfit({ address }: Endpoint): ConnectionError {
+  const message = `${address} is no longer fit to be read from`
+  return new ConnectionError('FENCED', message, { address, phase: 'ready' })
 }
 
 /** What a blocking command may take: its own time, 0 for ever, and the usual margin. */

@@ -24,6 +24,8 @@ import { isPermanent } from './outcome.ts'
 /** A dead server is dialed at once, then with pauses that double from the first to the last of these. */
 const FIRST_BACKOFF_MS = 50
 const LAST_BACKOFF_MS = 1_000
+/** Silent for so long with commands outstanding, a peer is suspected to hang. */
+const SUSPECT_MS = 250
 /** An idle connection whose peer is gone without a word is found within twice this. */
 export const DEFAULT_PING_INTERVAL = 1_000
 
@@ -54,6 +56,8 @@ export interface EndpointStats {
 export class Endpoint {
   readonly address: string
   readonly pool: Pool<Connection>
+  /** Whether its owner still finds it fit to be read from: whoever has waited for a lease looks again. */
+  isFit = true
   readonly #options: EndpointOptions
   readonly #connectTimeoutMs: number
   readonly #held: HoldQueue
@@ -95,10 +99,14 @@ export class Endpoint {
     return this.#shared?.silence ?? 0
   }
 
+  /** Whether it has been silent with commands outstanding for long enough to be doubted. */
+  get isSuspect(): boolean {
+    return this.silence >= SUSPECT_MS
+  }
+
   /** Commands under way, here and on leases: what balancing goes by. */
   get load(): number {
-    const { activeCount, idleCount } = this.pool.stats()
-    return (this.#shared?.pendingCount ?? 0) + this.#held.length + activeCount - idleCount
+    return (this.#shared?.pendingCount ?? 0) + this.#held.length + this.pool.busyCount
   }
 
   /**

@@ -9,5 +9,14 @@ export {
 } from './hold-queue.ts'
 export { numberOption } from './number-option.ts'
 export { isPermanent, isRetriable, type Outcome, outcomeOf, refusalOf } from './outcome.ts'
+export {
+  checkMaxStaleness,
+  checkReadFrom,
+  choose,
+  type ReadCandidate,
+  type ReadChoice,
+  type ReadFrom,
+  type ReadPolicy,
+} from './read-from.ts'
 export { RolePool } from './role-pool.ts'
-export { checkReadFrom, RETRY_MS, type ReadFrom, type Route } from './route.ts'
+export { RETRY_MS, type Route } from './route.ts'

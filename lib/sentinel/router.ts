@@ -22,8 +22,10 @@ import {
 import { ConnectionError, PoolError, type RespoolError, SentinelError } from '../errors.ts'
 import { discover, type Verdict } from './discovery.ts'
 import { FailoverWatch } from './failover-watch.ts'
+import { FallbackBudget } from './fallback-budget.ts'
 import type { ResolvedSentinelOptions } from './options.ts'
 import { Recurring } from './recurring.ts'
+import type { MasterView } from './replica.ts'
 import { Replicas } from './replicas.ts'
 import { type Fields, isAbout, switchedTo } from './replies.ts'
 import { saysMaster } from './role-check.ts'
@@ -36,6 +38,10 @@ import { freezeTopology, type Topology } from './topology.ts'
 /** Until the next question: while there is no master or one is suspected; while something else is wrong. */
 const URGENT_MS = 100
 const UNWELL_MS = 1_000
+/** While the master does not answer us: whether somebody else is the master decides who may be read from. */
+const AWAY_MS = 300
+/** So long after the master was there, or the sentinels knew of no other, nobody else is taken to be the master. */
+const SOLE_MS = 1_000
 /** A new master is dialed and asked for its role within this, else it is asked again whether it is the one. */
 const VERIFY_MS = 1_000
 /** A master that has owed us an answer for this long counts as away: far above any round trip. */
@@ -73,6 +79,7 @@ export class SentinelRouter implements Route {
   readonly #servers: Servers
   readonly #replicas: Replicas
   readonly #held: HoldQueue
+  readonly #fallback: FallbackBudget
   #state: 'idle' | 'running' | 'closed' = 'idle'
   #master: Endpoint | undefined
   #epoch = 0
@@ -92,6 +99,10 @@ export class SentinelRouter implements Route {
     () => this.#pauseMs(),
   )
   #refreshing: Promise<void> | undefined
+  /** When our master was last up, and when a majority of the sentinels last said that it is the one. */
+  #masterSeenAt = Number.NEGATIVE_INFINITY
+  #vouchedAt = Number.NEGATIVE_INFINITY
+  #snapshotAt = 0
   /** What the sentinels said of the replicas last. */
   #listed: readonly Fields[] = []
 
@@ -103,8 +114,19 @@ export class SentinelRouter implements Route {
       onChange: () => this.#asking.soon(),
     })
     this.#servers = new Servers(options, (endpoint, error) => this.report(endpoint, error))
-    this.#replicas = new Replicas((address) => this.#servers.openReplica(address))
+    this.#replicas = new Replicas({
+      open: (address) => this.#servers.openReplica(address),
+      master: () => this.#masterView(),
+      withinMs: options.answerTimeout,
+      onChange: () => this.#onReplicas(),
+    })
     this.#held = new HoldQueue(`server for '${options.name}'`, options, () => this.#whyNobody())
+    this.#fallback = new FallbackBudget(
+      options.masterFallback,
+      options,
+      () => this.#readableMaster,
+      () => this.#whyNobody(),
+    )
     this.#failover = new FailoverWatch(
       {
         isReplica: (address) => this.#replicas.has(address),
@@ -120,6 +142,8 @@ export class SentinelRouter implements Route {
   }
 
   get topology(): Topology {
+    // what is measured is no change, but whoever asks gets it as it is now
+    if (this.#replicas.measuredAt > this.#snapshotAt) this.#topology = this.#snapshot()
     return this.#topology
   }
 
@@ -127,28 +151,39 @@ export class SentinelRouter implements Route {
     return this.#state === 'closed'
   }
 
-  pick(target: 'write' | ReadFrom): Endpoint | undefined {
+  pick(target: 'write' | ReadFrom, maxStaleness: number = this.#options.maxStaleness): Endpoint | undefined {
     if (this.#state === 'closed') return undefined
     this.start()
-    const master = this.#suspicion.isOn || this.#isReplaced ? undefined : this.#master
+    const master = this.#readableMaster
     switch (target) {
       case 'write':
         return this.#isHolding ? undefined : master
       case 'master':
         return master
       case 'prefer-master':
-        return master?.isConnected ? master : (this.#replicas.pick() ?? master)
+        return master?.isConnected && !master.isSuspect
+          ? master
+          : (this.#replicas.pick(maxStaleness) ?? master)
       case 'replica':
-        return this.#replicas.pick()
+        return this.#replicas.pick(maxStaleness) ?? this.#replicas.pickLeftOut(maxStaleness)
       case 'prefer-replica':
-        return this.#replicas.pick() ?? master
+        return this.#replicas.pick(maxStaleness) ?? this.#fallBack(master, maxStaleness)
+      case 'nearest':
+        return this.#replicas.nearest(master, maxStaleness) ?? this.#fallBack(master, maxStaleness)
+      default:
+        return this.#replicas.chosen(target, master, maxStaleness)
     }
   }
 
   hold(request: HoldRequest): Promise<void> {
     if (this.#state === 'closed') return Promise.reject(closedError())
     if (this.#hopeless !== undefined) return Promise.reject(this.#hopeless)
-    return this.#held.wait(request)
+    const { target } = request
+    const mayFallBack = target === 'prefer-replica' || target === 'nearest'
+    const master = mayFallBack && !this.#replicas.isWaking ? this.#readableMaster : undefined
+    return master === undefined || this.#fallback.allows(master)
+      ? this.#held.wait(request)
+      : this.#fallback.wait(request)
   }
 
   report(endpoint: Endpoint, error: Error): void {
@@ -196,8 +231,38 @@ export class SentinelRouter implements Route {
     return this.#suspicion.isOn || this.#isReplaced || isAwaited
   }
 
+  /** The master, unless it is doubted that it is one. */
+  get #readableMaster(): Endpoint | undefined {
+    return this.#suspicion.isOn || this.#isReplaced ? undefined : this.#master
+  }
+
+  /** Where there are no replicas at all, the master is no makeshift. */
+  #fallBack(master: Endpoint | undefined, maxStaleness: number): Endpoint | undefined {
+    if (this.#replicas.isWaking) return undefined
+    if (master !== undefined && (this.#replicas.isEmpty || this.#fallback.allows(master))) return master
+    return this.#replicas.pickLeftOut(maxStaleness)
+  }
+
+  #masterView(): MasterView | undefined {
+    const master = this.#readableMaster ?? this.#master
+    if (master === undefined) return undefined
+    const now = performance.now()
+    const isUp = this.#readableMaster !== undefined && master.isConnected && master.silence < SILENT_MS
+    if (isUp) this.#masterSeenAt = now
+    const isSole = now - Math.max(this.#masterSeenAt, this.#vouchedAt) <= SOLE_MS
+    return { address: master.address, endpoint: master, isUp, isSole }
+  }
+
+  #onReplicas(): void {
+    if (this.isClosed) return
+    this.#publish()
+    this.#held.release()
+    this.#fallback.release()
+  }
+
   #stop(): void {
     this.#state = 'closed'
+    this.#fallback.fail(closedError())
     this.#asking.stop()
     this.#failover.end()
     this.#held.fail(closedError())
@@ -207,7 +272,8 @@ export class SentinelRouter implements Route {
   /** How long what we know is good for, if no event comes. */
   #pauseMs(): number {
     if (this.#master === undefined || this.#isHolding) return URGENT_MS
-    if (this.#trouble !== undefined || !this.#master.isConnected || !this.#replicas.isWell) return UNWELL_MS
+    if (!this.#masterView()?.isUp) return AWAY_MS
+    if (this.#trouble !== undefined || !this.#replicas.isWell) return UNWELL_MS
     return this.#options.pollInterval * (0.9 + Math.random() * 0.2)
   }
 
@@ -223,6 +289,8 @@ export class SentinelRouter implements Route {
     if (this.#generation !== generation) return this.#asking.soon() // the answers are about the one before
     this.#hopeless = undefined
     if (verdict.kind === 'master') {
+      const isMajority = verdict.answered.length > this.#sentinels.links.length / 2
+      if (isMajority && verdict.master === this.#master?.address) this.#vouchedAt = performance.now()
       this.#sentinels.update(verdict.answer)
       this.#listed = verdict.answer.replicas
       await this.#accept(verdict)
@@ -320,15 +388,11 @@ export class SentinelRouter implements Route {
   #refreshReplicas(): void {
     const master = this.#master
     if (master === undefined || this.#refreshing !== undefined) return
-    const isUp =
-      !this.#suspicion.isOn && !this.#isReplaced && master.isConnected && master.silence < SILENT_MS
-    const view = { address: master.address, isUp }
-    this.#refreshing = this.#replicas.refresh(this.#listed, view, this.#options.answerTimeout).finally(() => {
+    this.#refreshing = this.#replicas.refresh(this.#listed).finally(() => {
       this.#refreshing = undefined
       if (this.isClosed) return
       if (this.#master !== master) this.#refreshReplicas()
-      this.#publish()
-      this.#held.release()
+      this.#onReplicas()
     })
   }
 
@@ -361,12 +425,13 @@ export class SentinelRouter implements Route {
 
   #publish(): void {
     const topology = this.#snapshot()
-    if (JSON.stringify(topology) === JSON.stringify(this.#topology)) return
+    if (JSON.stringify(topology, unmeasured) === JSON.stringify(this.#topology, unmeasured)) return
     this.#topology = topology
     this.#later(() => this.#events.onTopology(topology))
   }
 
   #snapshot(): Topology {
+    this.#snapshotAt = performance.now()
     return freezeTopology({
       generation: this.#generation,
       epoch: this.#epoch,
@@ -382,6 +447,11 @@ export class SentinelRouter implements Route {
   #later(tell: () => void): void {
     process.nextTick(tell)
   }
+}
+
+/** Measurements come and go all the time: that is no news. */
+function unmeasured(key: string, value: unknown): unknown {
+  return key === 'lag' || key === 'latency' ? undefined : value
 }
 
 function within<T>(ms: number, promise: Promise<T>, message: string): Promise<T> {
