@@ -46,6 +46,14 @@ export class OffsetLog {
     return Number.NEGATIVE_INFINITY
   }
 
+  /** What goes beyond the offset is forgotten, as when it was lost. */
+  trim(offset: number): void {
+    while ((this.#offsets.at(-1) ?? -1) > offset) {
+      this.#offsets.pop()
+      this.#at.pop()
+    }
+  }
+
   clear(): void {
     this.#at.length = this.#offsets.length = 0
   }

@@ -26,6 +26,8 @@ const SLOWEST_ASK_MS = 1_000
 const SLEEP_AFTER_MS = 60_000
 /** So is a `maxStaleness` that no read has asked for as long. */
 const RELAX_AFTER_MS = 10_000
+/** A late answer of the master is worth having, too: silence of it is found otherwise. */
+const MASTER_MS = 1_000
 /** What is known for longer is not relied on. */
 const RELIABLE_MS = 1_000
 
@@ -46,7 +48,7 @@ export interface WatchOptions {
 
 export class ReplicaWatch {
   readonly #options: WatchOptions
-  /** What the master was seen to have; what anybody was seen to have. */
+  /** What the master was seen to have; the same, with what replicas were seen to have while it was away. */
   readonly #ofMaster = new OffsetLog()
   readonly #ofAll = new OffsetLog()
   #master: MasterMember | undefined
@@ -210,7 +212,7 @@ export class ReplicaWatch {
     this.#isMasterAsked = true
     const askedAt = performance.now()
     try {
-      const role = roleOf(await endpoint.execute(['ROLE'], { timeout: this.#options.withinMs }))
+      const role = roleOf(await endpoint.execute(['ROLE'], { timeout: MASTER_MS }))
       const now = performance.now()
       if (this.#options.master()?.endpoint !== endpoint || role.kind !== 'master') return
       measureMaster(this.#master, now - askedAt)
@@ -263,8 +265,19 @@ export class ReplicaWatch {
     if (replica.fault !== undefined) return
     // without its link it does not tell; it has what it had
     if (role.kind !== 'other' && role.offset >= 0) replica.offset = role.offset
-    this.#ofAll.note(askedAt, replica.offset)
+    if (!view.isUp || view.endpoint === undefined) this.#compareAmongReplicas(replica, askedAt)
     this.#level()
+  }
+
+  /**
+   * While the master is away, the replica that has most is what the others are held against; what the master had alone
+   * is lost. Unless that one was behind already: then there is news somewhere that is not to be had.
+   */
+  #compareAmongReplicas({ offset }: Replica, askedAt: number): void {
+    let most = -1
+    for (const { isFit, offset } of this.#options.replicas.values()) if (isFit) most = Math.max(most, offset)
+    if (most >= 0) this.#ofAll.trim(most)
+    this.#ofAll.note(askedAt, offset)
   }
 
   /** Whose data are how fresh, by what is known now. */

@@ -10,7 +10,7 @@ import type { ReplicaState } from './topology.ts'
 /** What a replica is held against. */
 export interface MasterView {
   readonly address: string
-  /** To ask for its offset. */
+  /** To ask for its offset; without, replicas are held against each other. */
   readonly endpoint?: Endpoint | undefined
   /** Whether it answers us. While it does not, a replica that had all its data may have lost its link to it. */
   readonly isUp: boolean
@@ -21,8 +21,8 @@ export interface MasterView {
   readonly isSole: boolean
 }
 
-/** Behind by more than this, a replica does not serve; what replication takes between data centres is far below. */
-export const MAX_LAG_MS = 1_000
+/** Behind by more than this, a replica does not serve: with a tick until it is noticed, no read is older than a second. */
+export const MAX_LAG_MS = 800
 /** How much one measurement moves the smoothed round trip. */
 const SMOOTHING = 0.3
 

@@ -102,7 +102,8 @@ export class SentinelRouter implements Route {
   /** When our master was last up, and when a majority of the sentinels last said that it is the one. */
   #masterSeenAt = Number.NEGATIVE_INFINITY
   #vouchedAt = Number.NEGATIVE_INFINITY
-  #snapshotAt = 0
+  /** When what the topology says of replicas was measured. */
+  #measuredAt = 0
   /** What the sentinels said of the replicas last. */
   #listed: readonly Fields[] = []
 
@@ -143,7 +144,11 @@ export class SentinelRouter implements Route {
 
   get topology(): Topology {
     // what is measured is no change, but whoever asks gets it as it is now
-    if (this.#replicas.measuredAt > this.#snapshotAt) this.#topology = this.#snapshot()
+    const { measuredAt } = this.#replicas
+    if (measuredAt > this.#measuredAt) {
+      this.#measuredAt = measuredAt
+      this.#topology = this.#snapshot()
+    }
     return this.#topology
   }
 
@@ -431,7 +436,6 @@ export class SentinelRouter implements Route {
   }
 
   #snapshot(): Topology {
-    this.#snapshotAt = performance.now()
     return freezeTopology({
       generation: this.#generation,
       epoch: this.#epoch,
