@@ -28,6 +28,8 @@ const SLEEP_AFTER_MS = 60_000
 const RELAX_AFTER_MS = 10_000
 /** A late answer of the master is worth having, too: silence of it is found otherwise. */
 const MASTER_MS = 1_000
+/** But so long only the others wait for it. */
+const COMPARE_MS = 50
 /** What is known for longer is not relied on. */
 const RELIABLE_MS = 1_000
 
@@ -53,6 +55,7 @@ export class ReplicaWatch {
   readonly #ofAll = new OffsetLog()
   #master: MasterMember | undefined
   #isMasterAsked = false
+  #masterAskedAt = 0
   #timer: NodeJS.Timeout | undefined
   #tickAt = 0
   #roundAt = Number.NEGATIVE_INFINITY
@@ -78,6 +81,11 @@ export class ReplicaWatch {
   /** Whether the first round is under way, before which nothing is known. */
   get isWaking(): boolean {
     return this.#isWaking
+  }
+
+  /** Whether the master is about to say how much there is: until then nobody is taken to be behind. */
+  isComparing(now: number): boolean {
+    return this.#isMasterAsked && now - this.#masterAskedAt < COMPARE_MS
   }
 
   get master(): MasterMember | undefined {
@@ -211,6 +219,7 @@ export class ReplicaWatch {
     if (this.#master?.endpoint !== endpoint) this.#master = memberOf(address, endpoint)
     this.#isMasterAsked = true
     const askedAt = performance.now()
+    this.#masterAskedAt = askedAt
     try {
       const role = roleOf(await endpoint.execute(['ROLE'], { timeout: MASTER_MS }))
       const now = performance.now()
@@ -261,6 +270,7 @@ export class ReplicaWatch {
       if (role.offset < replica.offset) replica.forgetOffset() // it has begun anew
     }
     replica.isSilent = false
+    replica.heardAt = performance.now()
     replica.fault = faultOf(role, replica.wasInStep, view)
     if (replica.fault !== undefined) return
     // without its link it does not tell; it has what it had

@@ -23,6 +23,8 @@ export interface MasterView {
 
 /** Behind by more than this, a replica does not serve: with a tick until it is noticed, no read is older than a second. */
 export const MAX_LAG_MS = 800
+/** What was heard longer ago says nothing about how far behind it is now. */
+const CURRENT_MS = 1_000
 /** How much one measurement moves the smoothed round trip. */
 const SMOOTHING = 0.3
 
@@ -36,7 +38,8 @@ export class Replica implements Member {
   fault: string | undefined = 'not looked at yet'
   /** It owes answers, and nothing is heard. */
   isSilent = false
-  isBehind = false
+  /** Until it has shown that it is not. */
+  isBehind = true
   /** Whether it serves, which is what of all this the last review made. */
   isServing = false
   /** Whether the process that we are connected to has been seen in step with its master. */
@@ -46,6 +49,8 @@ export class Replica implements Member {
   /** Up to which instant it has everything that the master had; and everything that anybody was seen to have. */
   freshAt = Number.NEGATIVE_INFINITY
   levelAt = Number.NEGATIVE_INFINITY
+  /** When it last said its role. */
+  heardAt = Number.NEGATIVE_INFINITY
   /** Smoothed round trip in milliseconds, and the measurements it rests on. */
   latency: number | undefined
   measurements = 0
@@ -65,6 +70,11 @@ export class Replica implements Member {
   /** Whether nothing is known against its data. */
   get isFit(): boolean {
     return this.flag === undefined && this.fault === undefined && !this.isBehind
+  }
+
+  /** Makes out whether it is behind, unless nothing was heard for so long that nobody can tell. */
+  judgeAge(now: number): void {
+    if (now - this.heardAt <= CURRENT_MS) this.isBehind = now - this.levelAt > MAX_LAG_MS
   }
 
   /** Why it does not serve. */
@@ -99,6 +109,7 @@ export class Replica implements Member {
 
   /** Offsets of another history say nothing. */
   forgetOffset(): void {
+    this.isBehind = true
     this.offset = -1
     this.freshAt = this.levelAt = Number.NEGATIVE_INFINITY
   }

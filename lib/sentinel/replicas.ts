@@ -12,7 +12,7 @@
 
 import { choose, type Endpoint, type ReadCandidate, type ReadChoice } from '../endpoint/index.ts'
 import { ConnectionError } from '../errors.ts'
-import { MAX_LAG_MS, type MasterView, Replica } from './replica.ts'
+import { type MasterView, Replica } from './replica.ts'
 import { Balance } from './replica-balance.ts'
 import { type MasterMember, ReplicaWatch } from './replica-watch.ts'
 import { addressOf, type Fields } from './replies.ts'
@@ -32,7 +32,7 @@ const OUTLIER_MS = 20
 const OUTLIER_MEASUREMENTS = 5
 /** Who answers nearly as fast as the fastest is as near. */
 const NEAR_FACTOR = 1.25
-const NEAR_MS = 0.5
+const NEAR_MS = 1
 
 export interface ReplicasOptions {
   /** Makes the endpoint of a replica. */
@@ -243,8 +243,9 @@ export class Replicas {
   /** Makes out who serves. */
   #review(now: number): void {
     this.#measuredAt = now
+    const isComparing = this.#watch.isComparing(now)
     for (const replica of this.#replicas.values()) {
-      replica.isBehind = replica.fault === undefined && now - replica.levelAt > MAX_LAG_MS
+      if (!isComparing) replica.judgeAge(now)
       replica.endpoint.isFit = replica.isFit
       if (replica.isSilent) this.#leaveHung(replica, now)
     }
@@ -317,6 +318,7 @@ export class Replicas {
 
   #nearestOf(serving: readonly Replica[]): readonly (Replica | MasterMember)[] {
     const { master } = this.#watch
+    if (serving.length === 0) return [] // the master then is a makeshift, and that has its budget
     const all: readonly (Replica | MasterMember)[] =
       master === undefined || this.#options.master()?.isUp !== true ? serving : [...serving, master]
     let best = Number.POSITIVE_INFINITY

@@ -7,7 +7,8 @@ import { ConnectionError } from '../../lib/errors.ts'
 import type { MasterView } from '../../lib/sentinel/replica.ts'
 import { Replicas } from '../../lib/sentinel/replicas.ts'
 import { splitAddress } from '../../lib/sentinel/replies.ts'
-import { array, bulk, error, nullBulk } from '../support/resp-writer.ts'
+import { eventually } from '../support/real-servers.ts'
+import { array, bulk, error, integer, nullBulk } from '../support/resp-writer.ts'
 import { masterRole, ScriptedNode, slaveRole } from './scripted-deployment.ts'
 
 const MASTER = '127.0.0.1:1'
@@ -263,4 +264,38 @@ test('a replica that is taken out is fenced', async (t) => {
   assert.equal(endpoint?.error, fenced)
   assert.deepEqual(replicas.states, [])
   replicas.remove('127.0.0.1:9', fenced)
+})
+
+test('a replica whose connection was lost is a stranger again: without its link it is not read from', async (t) => {
+  const node = await new ScriptedNode(slaveRole(MASTER)).listen(t)
+  const replicas = replicasOf(t)
+  await look(replicas, [fields(node.address)], up)
+  assert.equal(reasonOf(replicas), undefined)
+  const [endpoint] = replicas.endpoints as [Endpoint]
+  // the process is killed and comes back with what it had on disk, while the master is away
+  node.role = slaveRole(MASTER, 'connect')
+  for (const peer of node.server.peers) peer.reset()
+  await eventually('the connection is gone', () => !endpoint.isConnected)
+  assert.equal(replicas.pick(), undefined, 'before anybody was told')
+  replicas.doubt(endpoint, 'it was lost')
+  await look(replicas, [fields(node.address)], away)
+  assert.match(reasonOf(replicas) ?? '', /its link is connect/)
+})
+
+test('a replica that is behind the others is left while the master is away, and the one that has most serves', async (t) => {
+  const offset = (value: number) =>
+    array(bulk('slave'), bulk('127.0.0.1'), integer(1), bulk('connected'), integer(value))
+  const ahead = await new ScriptedNode(offset(900)).listen(t)
+  const behind = await new ScriptedNode(offset(900)).listen(t)
+  const replicas = replicasOf(t)
+  const both = [fields(ahead.address), fields(behind.address)]
+  await look(replicas, both, up)
+  assert.equal(replicas.isWell, true)
+  ahead.role = offset(1_000)
+  replicas.pick() // wakes the watch
+  const left = () => replicas.states.map(({ reason }) => reason).join()
+  await eventually('it is left', () => left() === ',is more than 800 ms behind')
+  assert.equal(replicas.pick()?.address, ahead.address)
+  behind.role = offset(1_000)
+  await eventually('it is back', () => left() === ',')
 })
