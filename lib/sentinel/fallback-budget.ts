@@ -11,6 +11,9 @@ export class FallbackBudget {
   readonly #held: HoldQueue
   readonly #master: () => Endpoint | undefined
   #timer: NodeJS.Timeout | undefined
+  /** How many were let go in this turn of the event loop, and what was under way before. */
+  #taken = 0
+  #loadBefore = 0
 
   /**
    * @param limit commands under way at the master; 0 = no limit
@@ -28,8 +31,20 @@ export class FallbackBudget {
     this.#held = new HoldQueue('turn at the master for a read without a replica', limits, reason)
   }
 
-  allows(master: Endpoint): boolean {
-    return this.#limit === 0 || master.load < this.#limit
+  /** Whether one more may go to the master, which it does at once. */
+  take(master: Endpoint): boolean {
+    if (this.#limit === 0) return true
+    // those that were let go in this turn of the event loop may be on their way still: many wake up at once
+    const load = this.#taken === 0 ? master.load : Math.max(master.load, this.#loadBefore + this.#taken)
+    if (load >= this.#limit) return false
+    if (this.#taken === 0) {
+      this.#loadBefore = master.load
+      setImmediate(() => {
+        this.#taken = 0
+      })
+    }
+    this.#taken += 1
+    return true
   }
 
   /** Resolves when it is worth looking again. */

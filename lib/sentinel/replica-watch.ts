@@ -186,9 +186,10 @@ export class ReplicaWatch {
     else if (now - this.#boundUsedAt > RELAX_AFTER_MS) this.#relax()
     this.#isUsed = this.#isBoundUsed = false
     // after a long turn of ours, answers lie in the sockets unread: nobody is judged by that
-    if (sinceTick > TICK_MS * 2) return
-    for (const replica of this.#options.replicas.values()) replica.isSilent = replica.endpoint.isSuspect
-    this.#options.onNews(now)
+    if (sinceTick <= TICK_MS * 2) {
+      for (const replica of this.#options.replicas.values()) replica.isSilent = replica.endpoint.isSuspect
+      this.#options.onNews(now)
+    }
     if (now - this.#roundAt >= this.#roundMs - 1) void this.#round(false)
   }
 

@@ -91,11 +91,6 @@ export class Replicas {
     return true
   }
 
-  /** Whether there is none at all. */
-  get isEmpty(): boolean {
-    return this.#replicas.size === 0
-  }
-
   /** Whether the first look after a long time without reads is under way: a round trip, and it is known who serves. */
   get isWaking(): boolean {
     return this.#watch.isWaking

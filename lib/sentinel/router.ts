@@ -186,9 +186,8 @@ export class SentinelRouter implements Route {
     const { target } = request
     const mayFallBack = target === 'prefer-replica' || target === 'nearest'
     const master = mayFallBack && !this.#replicas.isWaking ? this.#readableMaster : undefined
-    return master === undefined || this.#fallback.allows(master)
-      ? this.#held.wait(request)
-      : this.#fallback.wait(request)
+    // with a master there, its budget is all that keeps them from it
+    return master === undefined ? this.#held.wait(request) : this.#fallback.wait(request)
   }
 
   report(endpoint: Endpoint, error: Error): void {
@@ -244,7 +243,7 @@ export class SentinelRouter implements Route {
   /** Where there are no replicas at all, the master is no makeshift. */
   #fallBack(master: Endpoint | undefined, maxStaleness: number): Endpoint | undefined {
     if (this.#replicas.isWaking) return undefined
-    if (master !== undefined && (this.#replicas.isEmpty || this.#fallback.allows(master))) return master
+    if (master !== undefined && (this.#listed.length === 0 || this.#fallback.take(master))) return master
     return this.#replicas.pickLeftOut(maxStaleness)
   }
 

@@ -189,6 +189,33 @@ test('when all replicas are away, so many reads are at the master and no more; t
   await Promise.all(many)
 })
 
+test('reads that are released all at once do not get past the budget together', async (t) => {
+  const deployment = await scriptedDeployment(t, { replicas: 1 })
+  const { master, replicas, say } = deployment
+  const [replica] = replicas as [ScriptedNode]
+  say({ replicas: [{ address: replica.address, flags: 'slave,s_down' }] })
+  const options = { sentinel: { name: 'm', sentinels: deployment.seeds }, masterFallback: 5, pingInterval: 0 }
+  const client = createClient({ ...options, readFrom: 'prefer-replica' })
+  t.after(() => client.destroy())
+  const open: Peer[] = []
+  master.intercept = (command, peer) => {
+    if (command[0] !== 'GET') return 'pass'
+    open.push(peer)
+    return undefined
+  }
+  // they all wait for the master to be found
+  const reads = Array.from({ length: 50 }, () => client.call('GET', 'k'))
+  await eventually('the replica is known', () => client.topology?.replicas.length === 1)
+  await sleep(50)
+  assert.ok(open.length <= 5, `${open.length} at a time`)
+  for (let answered = 0; answered < 50; answered += 1) {
+    await eventually('there is one', () => open.length > 0)
+    assert.ok(open.length <= 5, `${open.length} at a time`)
+    open.shift()?.send(bulk('x'))
+  }
+  await Promise.all(reads)
+})
+
 test('what waits for its turn at the master ends with the client, and goes to a replica that comes back', async (t) => {
   for (const end of ['destroy', 'return'] as const) {
     const deployment = await scriptedDeployment(t, { replicas: 1 })
@@ -300,7 +327,10 @@ test('what was known long ago is not relied on: the first read looks first', asy
   const { master, replicas } = deployment
   const [replica] = replicas as [ScriptedNode]
   const client = await clientOf(t, deployment)
-  await sleep(2_300) // beyond the second look of a client that has just started
+  for (let asked = -1; asked !== replica.count('ROLE'); ) {
+    asked = replica.count('ROLE') // a client that has just started looks again a second later
+    await sleep(1_200)
+  }
   replica.role = slaveRole(master.address, 'sync')
   assert.equal(stateOf(client, replica)?.healthy, true, 'nobody has asked')
   assert.equal(await client.with({ readFrom: 'prefer-replica' }).call('GET', 'k'), `k of ${master.address}`)
