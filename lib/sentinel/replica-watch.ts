@@ -10,8 +10,7 @@
 // known that could be relied on: reads wait for that round, which takes a round trip.
 
 import { OffsetLog } from './offset-log.ts'
-import { faultOf, type MasterView, type Replica } from './replica.ts'
-import type { Member } from './replica-balance.ts'
+import { faultOf, MasterMember, type MasterView, type Replica } from './replica.ts'
 import { roleOf } from './replies.ts'
 
 /** Silence is seen within this, and a link that is down within this: well within a second, at four questions in one. */
@@ -32,12 +31,6 @@ const MASTER_MS = 1_000
 const COMPARE_MS = 50
 /** What is known for longer is not relied on. */
 const RELIABLE_MS = 1_000
-
-/** The master as one that reads may go to. */
-export interface MasterMember extends Member {
-  readonly address: string
-  latency: number | undefined
-}
 
 export interface WatchOptions {
   readonly replicas: ReadonlyMap<string, Replica>
@@ -217,7 +210,7 @@ export class ReplicaWatch {
 
   async #askMaster({ address, endpoint }: MasterView): Promise<void> {
     if (endpoint === undefined) return
-    if (this.#master?.endpoint !== endpoint) this.#master = memberOf(address, endpoint)
+    if (this.#master?.endpoint !== endpoint) this.#master = new MasterMember(address, endpoint)
     this.#isMasterAsked = true
     const askedAt = performance.now()
     this.#masterAskedAt = askedAt
@@ -225,7 +218,7 @@ export class ReplicaWatch {
       const role = roleOf(await endpoint.execute(['ROLE'], { timeout: MASTER_MS }))
       const now = performance.now()
       if (this.#options.master()?.endpoint !== endpoint || role.kind !== 'master') return
-      measureMaster(this.#master, now - askedAt)
+      this.#master?.measure(now - askedAt)
       if (this.#ofMaster.isBefore(role.offset)) this.#forgetOffsets()
       this.#ofMaster.note(askedAt, role.offset)
       this.#ofAll.note(askedAt, role.offset)
@@ -299,23 +292,6 @@ export class ReplicaWatch {
       replica.levelAt = this.#ofAll.reached(replica.offset)
     }
   }
-}
-
-function memberOf(address: string, endpoint: NonNullable<MasterView['endpoint']>): MasterMember {
-  return {
-    address,
-    endpoint,
-    freshAt: Number.POSITIVE_INFINITY,
-    weight: 1,
-    credit: 0,
-    turn: 0,
-    latency: undefined,
-  }
-}
-
-function measureMaster(master: MasterMember | undefined, ms: number): void {
-  if (master === undefined) return
-  master.latency = master.latency === undefined ? ms : master.latency + 0.3 * (ms - master.latency)
 }
 
 function pause(ms: number): Promise<void> {

@@ -96,7 +96,7 @@ export class Replica implements Member {
   }
 
   measure(ms: number): void {
-    this.latency = this.latency === undefined ? ms : this.latency + SMOOTHING * (ms - this.latency)
+    this.latency = smoothed(this.latency, ms)
     this.measurements += 1
   }
 
@@ -113,6 +113,30 @@ export class Replica implements Member {
     this.offset = -1
     this.freshAt = this.levelAt = Number.NEGATIVE_INFINITY
   }
+}
+
+/** The master as one of those that reads may go to. */
+export class MasterMember implements Member {
+  readonly address: string
+  readonly endpoint: Endpoint
+  readonly freshAt = Number.POSITIVE_INFINITY
+  readonly weight = 1
+  latency: number | undefined
+  credit = 0
+  turn = 0
+
+  constructor(address: string, endpoint: Endpoint) {
+    this.address = address
+    this.endpoint = endpoint
+  }
+
+  measure(ms: number): void {
+    this.latency = smoothed(this.latency, ms)
+  }
+}
+
+function smoothed(latency: number | undefined, ms: number): number {
+  return latency === undefined ? ms : latency + SMOOTHING * (ms - latency)
 }
 
 /**

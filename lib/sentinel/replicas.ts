@@ -12,9 +12,10 @@
 
 import { choose, type Endpoint, type ReadCandidate, type ReadChoice } from '../endpoint/index.ts'
 import { ConnectionError } from '../errors.ts'
-import { type MasterView, Replica } from './replica.ts'
+import { type MasterMember, type MasterView, Replica } from './replica.ts'
 import { Balance } from './replica-balance.ts'
-import { type MasterMember, ReplicaWatch } from './replica-watch.ts'
+import { nearestOf, slowOf } from './replica-ranking.ts'
+import { ReplicaWatch } from './replica-watch.ts'
 import { addressOf, type Fields } from './replies.ts'
 import type { ReplicaState } from './topology.ts'
 
@@ -26,13 +27,6 @@ const HUNG_MS = 500
 const HUNG_PAUSE_MS = 5_000
 /** Others that have served for longer than this take over most from one that has just come. */
 const ESTABLISHED_MS = 1_000
-/** Slower than the others, by measurements enough: so many times, and by as many milliseconds. */
-const OUTLIER_FACTOR = 3
-const OUTLIER_MS = 20
-const OUTLIER_MEASUREMENTS = 5
-/** Who answers nearly as fast as the fastest is as near. */
-const NEAR_FACTOR = 1.25
-const NEAR_MS = 1
 
 export interface ReplicasOptions {
   /** Makes the endpoint of a replica. */
@@ -261,7 +255,7 @@ export class Replicas {
     }
     this.#serving.set(serving)
     this.#leftOut.set(leftOut)
-    this.#near.set(this.#nearestOf(serving))
+    this.#near.set(this.#nearest(serving))
     if (!isOther && !this.#isAwaited) return
     this.#isAwaited = false
     this.#options.onChange()
@@ -294,33 +288,20 @@ export class Replicas {
 
   /** Leaves out who is much slower than the others; never more than half of them. */
   #leaveSlow(now: number): void {
-    const measured = this.#serving.members.filter(
-      ({ isFit, measurements }) => isFit && measurements >= OUTLIER_MEASUREMENTS,
-    )
     const fit = [...this.#replicas.values()].filter(({ isFit }) => isFit)
-    let left =
-      Math.floor(fit.length / 2) - fit.filter(({ probation }) => probation.reason(now) !== undefined).length
-    for (const replica of measured) {
-      if (left <= 0) return
-      const others = measured.filter((other) => other !== replica).map(({ latency = 0 }) => latency)
-      if (others.length === 0 || replica.latency === undefined) continue
-      const usual = others.sort((a, b) => a - b)[Math.floor((others.length - 1) / 2)] as number
-      if (replica.latency <= usual * OUTLIER_FACTOR + OUTLIER_MS) continue
+    const isLeftOut = ({ probation }: Replica): boolean => probation.reason(now) !== undefined
+    let left = Math.floor(fit.length / 2) - fit.filter(isLeftOut).length
+    for (const replica of slowOf(fit.filter((one) => !isLeftOut(one)))) {
+      if (left-- <= 0) return
       replica.probation.setBack(now, 'answers much slower than the others', false)
-      left -= 1
     }
   }
 
-  #nearestOf(serving: readonly Replica[]): readonly (Replica | MasterMember)[] {
+  #nearest(serving: readonly Replica[]): readonly (Replica | MasterMember)[] {
     const { master } = this.#watch
     if (serving.length === 0) return [] // the master then is a makeshift, and that has its budget
-    const all: readonly (Replica | MasterMember)[] =
-      master === undefined || this.#options.master()?.isUp !== true ? serving : [...serving, master]
-    let best = Number.POSITIVE_INFINITY
-    for (const { latency } of all) best = Math.min(best, latency ?? best)
-    if (best === Number.POSITIVE_INFINITY) return all
-    const limit = best * NEAR_FACTOR + NEAR_MS
-    return all.filter(({ latency }) => latency !== undefined && latency <= limit)
+    const isMasterUp = master !== undefined && this.#options.master()?.isUp === true
+    return nearestOf(isMasterUp ? [...serving, master] : serving)
   }
 }
 
