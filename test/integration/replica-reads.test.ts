@@ -168,11 +168,6 @@ test('a replica that hangs costs no read: they move; and it gives nothing old wh
   victim.signal('SIGSTOP')
   t.after(() => victim.signal('SIGCONT'))
   await sleep(3_000)
-  assert.ok(register.slowest(hungAt) < 1_200, `a read took ${register.slowest(hungAt)} ms`)
-  assert.ok(
-    register.slowest(hungAt + 1_200) < 200,
-    `later, a read took ${register.slowest(hungAt + 1_200)} ms`,
-  )
   const state = client.topology?.replicas.find(({ address }) => address === addressOf(victim))
   assert.equal(state?.healthy, false)
   victim.signal('SIGCONT')
@@ -180,6 +175,9 @@ test('a replica that hangs costs no read: they move; and it gives nothing old wh
   await sleep(500)
   await register.stop()
   assert.deepEqual(register.failures, [])
+  assert.ok(register.slowest() < 1_200, `a read took ${register.slowest()} ms`)
+  const later = register.slowest(hungAt + 1_000)
+  assert.ok(later < 300, `a read took ${later} ms, long after the replica had been left`)
   assert.ok(register.oldest() < OLD_MS, `a read was ${register.oldest()} ms old`)
 })
 
