@@ -60,7 +60,16 @@ export {
   connect,
   type ExecuteOptions,
 } from './connection/index.ts'
-export type { EndpointStats, LazyLease, LeaseOptions, ReadFrom, RolePool } from './endpoint/index.ts'
+export type {
+  EndpointStats,
+  LazyLease,
+  LeaseOptions,
+  ReadCandidate,
+  ReadChoice,
+  ReadFrom,
+  ReadPolicy,
+  RolePool,
+} from './endpoint/index.ts'
 export {
   AbortError,
   ConnectionError,

@@ -4,12 +4,14 @@
 import { EventEmitter } from 'node:events'
 import type { Connection } from '../connection/index.ts'
 import {
+  checkMaxStaleness,
   checkReadFrom,
   type EndpointStats,
   type LazyLease,
   type LeaseOptions,
   type ReadFrom,
   RolePool,
+  type Route,
 } from '../endpoint/index.ts'
 import { PoolError } from '../errors.ts'
 import type { Lease } from '../pool/index.ts'
@@ -40,6 +42,8 @@ export interface CommandOptions {
   readonly signal?: AbortSignal | undefined
   /** Where read-only commands go. @default the client's `readFrom` */
   readonly readFrom?: ReadFrom | undefined
+  /** How old what replicas give may be; see {@link SentinelOptions.maxStaleness}. @default the client's `maxStaleness` */
+  readonly maxStaleness?: number | undefined
   /** Running the command twice does no harm, so it may be tried again when its outcome is unknown. @default false */
   readonly idempotent?: boolean | undefined
   /**
@@ -55,7 +59,15 @@ export interface ClientLeaseOptions extends LeaseOptions {
   readonly readFrom?: ReadFrom | undefined
 }
 
-const COMMAND_OPTIONS = new Set(['replies', 'timeout', 'signal', 'readFrom', 'idempotent', 'durable'])
+const COMMAND_OPTIONS = new Set([
+  'replies',
+  'timeout',
+  'signal',
+  'readFrom',
+  'maxStaleness',
+  'idempotent',
+  'durable',
+])
 
 /** What the typed commands of a view do, and of its client through its own view. */
 let runTyped: (view: CommandView, command: Argument[], shaper: Shaper | undefined) => Promise<unknown>
@@ -68,19 +80,19 @@ export class CommandView<T extends string | Buffer = string> {
   static {
     runTyped = (view, command, shaper) => {
       const shape = shaper?.(command, view.#options.replies === 'buffer')
-      const reply = dispatch(view.#router, view.#work, command, view.#options)
+      const reply = dispatch(view.#route, view.#work, command, view.#options)
       return shape === undefined ? reply : reply.then(shape)
     }
     defineMethods(CommandView.prototype, runTyped)
   }
 
-  readonly #router: Router
+  readonly #route: Route
   readonly #work: Work
   readonly #options: DispatchOptions
 
   /** For {@link Client}. */
-  constructor(router: Router, work: Work, options: DispatchOptions) {
-    this.#router = router
+  constructor(route: Route, work: Work, options: DispatchOptions) {
+    this.#route = route
     this.#work = work
     this.#options = options
   }
@@ -101,7 +113,7 @@ export class CommandView<T extends string | Buffer = string> {
    * @throws {TypeError} at once: an argument that is none, a command that changes the state of its connection
    */
   call(name: string, ...args: Argument[]): Promise<Reply> {
-    return dispatch(this.#router, this.#work, [name, ...args], this.#options)
+    return dispatch(this.#route, this.#work, [name, ...args], this.#options)
   }
 
   /** A view with other settings; cheap, and with the same methods. That of a session belongs to the session. */
@@ -110,7 +122,7 @@ export class CommandView<T extends string | Buffer = string> {
   with(options: CommandOptions & { readonly replies?: undefined }): CommandView<T>
   with(options: CommandOptions): CommandView<string | Buffer>
   with(options: CommandOptions): CommandView<string | Buffer> {
-    return new CommandView(this.#router, this.#work, merge(this.#options, options))
+    return new CommandView(this.#route, this.#work, merge(this.#options, options))
   }
 
   /**
@@ -126,7 +138,7 @@ export class CommandView<T extends string | Buffer = string> {
    */
   session(options?: SessionOptions): CommandView<T> {
     const session = new Session(options)
-    return new CommandView(this.#router, this.#work, { ...this.#options, session })
+    return new CommandView(this.#route, this.#work, { ...this.#options, session })
   }
 
   /**
@@ -383,6 +395,7 @@ function merge(base: DispatchOptions, options: CommandOptions): DispatchOptions 
   }
   const {
     readFrom = base.readFrom,
+    maxStaleness = base.maxStaleness,
     timeout = base.timeout,
     replies = base.replies,
     signal = base.signal,
@@ -390,6 +403,7 @@ function merge(base: DispatchOptions, options: CommandOptions): DispatchOptions 
     durable = base.durable,
   } = options
   checkReadFrom(readFrom)
+  if (maxStaleness !== undefined) checkMaxStaleness(maxStaleness)
   if (typeof timeout !== 'number' || !(timeout >= 0 && timeout <= 2 ** 31 - 1)) {
     throw new RangeError(
       `option timeout must be from 0 to ${2 ** 31 - 1} milliseconds, got ${String(timeout)}`,
@@ -405,5 +419,6 @@ function merge(base: DispatchOptions, options: CommandOptions): DispatchOptions 
     throw new TypeError(`option idempotent must be a boolean, got ${typeof idempotent}`)
   }
   checkDurable(durable, timeout)
-  return { readFrom, timeout, replies, signal, isIdempotent: idempotent, durable, session: base.session }
+  const { session } = base
+  return { readFrom, maxStaleness, timeout, replies, signal, isIdempotent: idempotent, durable, session }
 }

@@ -28,6 +28,8 @@ import { closedError, type Work } from './work.ts'
 /** How a command is run: what the connection needs to know, and where it may go and go again. */
 export interface DispatchOptions extends ExecuteOptions {
   readonly readFrom: ReadFrom
+  /** Milliseconds by which a replica's data may be old; `undefined`: as the route has it. */
+  readonly maxStaleness?: number | undefined
   /** Running it twice does no harm, though it is not read-only. */
   readonly isIdempotent: boolean
   /** Milliseconds for all attempts together; 0 = no limit. */
@@ -61,14 +63,21 @@ export function dispatch(
     const exchange = exchangeOf(owned, options)
     return work.do(() => new Attempts(route, owned, options, exchange, startedAt).run())
   }
-  const endpoint = route.pick(isReadOnly(command) ? options.readFrom : 'write')
+  let endpoint: Endpoint | undefined
+  try {
+    endpoint = route.pick(isReadOnly(command) ? options.readFrom : 'write', options.maxStaleness)
+  } catch (error) {
+    return Promise.reject(error) // a function that the user gave for readFrom
+  }
   if (endpoint === undefined) {
     const exchange = plainExchange(owned, options.readFrom)
     return work.do(() => new Attempts(route, owned, options, exchange, startedAt).run())
   }
-  return endpoint.execute(owned, options).catch((error: unknown) => {
+  const first = endpoint
+  return first.execute(owned, options).catch((error: unknown) => {
     const exchange = plainExchange(owned, options.readFrom)
-    return work.do(() => new Attempts(route, owned, options, exchange, startedAt).run({ endpoint, error }))
+    const attempts = new Attempts(route, owned, options, exchange, startedAt)
+    return work.do(() => attempts.run({ endpoint: first, error }))
   })
 }
 
@@ -134,7 +143,7 @@ class Attempts {
   }
 
   #pick(): Endpoint | undefined {
-    return this.#route.pick(this.#exchange.target())
+    return this.#route.pick(this.#exchange.target(), this.#options.maxStaleness)
   }
 
   async #hold(): Promise<Endpoint> {
@@ -145,6 +154,7 @@ class Attempts {
         expiresAt: this.#giveUpAt,
         timeout,
         signal,
+        target: this.#exchange.target(),
       })
       const endpoint = this.#pick()
       if (endpoint !== undefined) return endpoint
@@ -159,6 +169,7 @@ class Attempts {
     }
     const lease = await this.#borrow(endpoint)
     try {
+      if (!endpoint.isFit) throw unfit(endpoint)
       return await exchange.attempt(lease, endpoint.address, { replies, signal, timeout: this.#leftMs() })
     } finally {
       await lease.close()
@@ -237,6 +248,12 @@ class Attempts {
       cause: error,
     })
   }
+}
+
+/** While a lease was waited for, its replica fell behind or lost its master: another one takes the read. */
+function unfit({ address }: Endpoint): ConnectionError {
+  const message = `${address} is no longer fit to be read from`
+  return new ConnectionError('FENCED', message, { address, phase: 'ready' })
 }
 
 /** What a blocking command may take: its own time, 0 for ever, and the usual margin. */

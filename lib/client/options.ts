@@ -37,6 +37,8 @@ const BESIDE_SENTINEL = [
   'connection',
   'pool',
   'readFrom',
+  'maxStaleness',
+  'masterFallback',
   'pingInterval',
   'suspectAfter',
   'maxHeld',
@@ -65,6 +67,9 @@ export interface ClientOptions extends Omit<ConnectionOptions, 'signal' | 'onPus
   readonly sentinel?: ClientSentinelOptions | undefined
   /** Where read-only commands go. @default 'master' */
   readonly readFrom?: ReadFrom | undefined
+  /** See {@link SentinelOptions}; both need a deployment with replicas. */
+  readonly maxStaleness?: number | undefined
+  readonly masterFallback?: number | undefined
   /** The pool of each server, for leases and blocking commands. @default 10 idle, 100 in all, waiting, 4 minutes idle */
   readonly pool?: SentinelOptions['pool']
   /** See {@link SentinelOptions}. */
@@ -91,16 +96,8 @@ const SENTINEL_URL =
 export function resolveClientOptions(target: string | URL | ClientOptions = {}): ResolvedClientOptions {
   const options = typeof target === 'object' && !(target instanceof URL) ? target : fromUrl(target)
   if (options === null) throw new TypeError('client options must be a URL or an object, got null')
-  const {
-    sentinel,
-    readFrom = 'master',
-    pool,
-    pingInterval,
-    suspectAfter,
-    maxHeld,
-    maxHeldBytes,
-    ...connection
-  } = options
+  const { sentinel, readFrom = 'master', maxStaleness, masterFallback, pool, ...others } = options
+  const { pingInterval, suspectAfter, maxHeld, maxHeldBytes, ...connection } = others
   checkReadFrom(readFrom)
   const resolved = resolveConnectionOptions(connection)
   const { commandTimeout } = resolved
@@ -113,19 +110,18 @@ export function resolveClientOptions(target: string | URL | ClientOptions = {}):
     for (const name of BESIDE_SENTINEL) {
       if (name in { ...sentinel }) throw new TypeError(`option ${name} has its place beside option sentinel`)
     }
-    const settings = {
-      connection,
-      pool: ownPool,
-      readFrom,
-      pingInterval,
-      suspectAfter,
-      maxHeld,
-      maxHeldBytes,
-    }
+    const reading = { readFrom, maxStaleness, masterFallback }
+    const watching = { pingInterval, suspectAfter }
+    const settings = { connection, pool: ownPool, ...reading, ...watching, maxHeld, maxHeldBytes }
     return { ...common, kind: 'sentinel', sentinel: resolveSentinelOptions({ ...sentinel, ...settings }) }
   }
-  if (readFrom === 'replica') {
-    throw new RangeError("option readFrom 'replica' needs a deployment with replicas: set option sentinel")
+  const meaningless = Object.entries({ maxStaleness, masterFallback }).find(
+    ([, value]) => value !== undefined,
+  )
+  const rule = readFrom === 'replica' ? "readFrom 'replica'" : 'readFrom as a function'
+  const what = readFrom === 'replica' || typeof readFrom === 'function' ? rule : meaningless?.[0]
+  if (what !== undefined) {
+    throw new RangeError(`option ${what} needs a deployment with replicas: set option sentinel`)
   }
   resolvePoolOptions({ ...ownPool, dial: () => Promise.reject(new Error('never dialed')) })
   const endpoint: EndpointOptions = {

@@ -77,6 +77,8 @@ export interface EndpointStats {
 export class Endpoint {
   readonly address: string
   readonly pool: Pool<Connection>
+  /** Whether its owner still finds it fit to be read from: whoever has waited for a lease looks again. */
+  isFit = true
   readonly #options: EndpointOptions
   readonly #connectTimeoutMs: number
   readonly #held: HoldQueue
@@ -152,8 +154,7 @@ export class Endpoint {
 
   /** Commands under way, here and on leases: what balancing goes by. */
   get load(): number {
-    const { activeCount, idleCount } = this.pool.stats()
-    return (this.#shared?.pendingCount ?? 0) + this.#held.length + activeCount - idleCount
+    return (this.#shared?.pendingCount ?? 0) + this.#held.length + this.pool.busyCount
   }
 
   /**

@@ -4,6 +4,7 @@
 import { Deadlines, watchAbort } from '../connection/index.ts'
 import { AbortError, PoolError, TimeoutError } from '../errors.ts'
 import type { Argument } from '../resp/index.ts'
+import type { ReadFrom } from './read-from.ts'
 
 /** As many as may be pending on one connection: what waits here will go there. */
 export const DEFAULT_MAX_HELD = 2 ** 20
@@ -22,6 +23,8 @@ export interface HoldRequest {
   readonly expiresAt: number
   readonly timeout: number
   readonly signal?: AbortSignal | undefined
+  /** Where it wants to go. */
+  readonly target?: 'write' | ReadFrom | undefined
 }
 
 interface Waiter extends HoldRequest {
@@ -80,9 +83,17 @@ export class HoldQueue {
     })
   }
 
-  /** What was waited for is there: all go on, in their order. */
-  release(): void {
-    for (const waiter of [...this.#waiters]) this.#end(waiter, undefined)
+  /** What was waited for is there: all go on, in their order; or only the first of them, where there is not enough. */
+  release(count = Number.POSITIVE_INFINITY): void {
+    if (count >= this.#waiters.size) {
+      for (const waiter of [...this.#waiters]) this.#end(waiter, undefined)
+      return
+    }
+    let left = count
+    for (const waiter of this.#waiters) {
+      if (left-- <= 0) return
+      this.#end(waiter, undefined)
+    }
   }
 
   /** It will not come: all fail. */

@@ -10,6 +10,15 @@ export {
 export { LazyLease } from './lazy-lease.ts'
 export { numberOption } from './number-option.ts'
 export { isPermanent, isRetriable, type Outcome, outcomeOf, refusalOf } from './outcome.ts'
+export {
+  checkMaxStaleness,
+  checkReadFrom,
+  choose,
+  type ReadCandidate,
+  type ReadChoice,
+  type ReadFrom,
+  type ReadPolicy,
+} from './read-from.ts'
 export { type LeaseOptions, RolePool } from './role-pool.ts'
-export { checkReadFrom, RETRY_MS, type ReadFrom, type Route } from './route.ts'
+export { RETRY_MS, type Route } from './route.ts'
 export { DEFAULT_SUSPECT_AFTER } from './silence-watch.ts'

@@ -8,7 +8,8 @@ import type { Lease } from '../pool/index.ts'
 import type { Endpoint } from './endpoint.ts'
 import type { LazyLease } from './lazy-lease.ts'
 import { isRetriable } from './outcome.ts'
-import { RETRY_MS, type ReadFrom, type Route } from './route.ts'
+import type { ReadFrom } from './read-from.ts'
+import { RETRY_MS, type Route } from './route.ts'
 
 /** How one lease differs. */
 export interface LeaseOptions {
@@ -61,12 +62,14 @@ export class RolePool {
       if (signal?.aborted) throw new AbortError(signal)
       const endpoint = this.#route.isClosed ? undefined : this.#route.pick(this.#target)
       if (endpoint === undefined) {
-        await this.#route.hold({ bytes: 0, expiresAt, timeout, signal })
+        await this.#route.hold({ bytes: 0, expiresAt, timeout, signal, target: this.#target })
         continue
       }
       if (endpoint === last) await sleep(RETRY_MS)
       try {
-        return await (lazy ? endpoint.lendLazily({ signal }) : endpoint.lend({ signal }))
+        const lease = await (lazy ? endpoint.lendLazily({ signal }) : endpoint.lend({ signal }))
+        if (endpoint.isFit) return lease
+        await lease.close() // while it was waited for, its replica fell behind or lost its master
       } catch (error) {
         const isMoved = endpoint.error !== undefined && !this.#route.isClosed
         if (!(isMoved || isRetriable(error, false)) || signal?.aborted) throw error

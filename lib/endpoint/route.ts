@@ -2,25 +2,17 @@
 
 import type { Endpoint } from './endpoint.ts'
 import type { HoldRequest } from './hold-queue.ts'
-
-/** Which server a read goes to. A preference falls back to the other kind, the others do not. */
-export type ReadFrom = 'master' | 'prefer-master' | 'replica' | 'prefer-replica'
-
-const READ_FROM: readonly ReadFrom[] = Object.freeze(['master', 'prefer-master', 'replica', 'prefer-replica'])
-
-/** @throws {RangeError} */
-export function checkReadFrom(readFrom: unknown): asserts readFrom is ReadFrom {
-  if (!READ_FROM.includes(readFrom as ReadFrom)) {
-    throw new RangeError(
-      `option readFrom must be one of ${READ_FROM.join(', ')}, got ${JSON.stringify(readFrom)}`,
-    )
-  }
-}
+import type { ReadFrom } from './read-from.ts'
 
 export interface Route {
   readonly isClosed: boolean
-  /** Where a command goes now; `undefined`: nowhere yet, `hold()` until it is worth asking again. */
-  pick(target: 'write' | ReadFrom): Endpoint | undefined
+  /**
+   * Where a command goes now; `undefined`: nowhere yet, `hold()` until it is worth asking again.
+   *
+   * @param maxStaleness milliseconds by which what a replica has may be old; 0 = any age. @default the route's own
+   * @throws {TypeError} a function given as `readFrom` threw, or chose what was not there
+   */
+  pick(target: 'write' | ReadFrom, maxStaleness?: number): Endpoint | undefined
   /**
    * Waits until `pick()` is worth another try.
    *

@@ -102,6 +102,11 @@ export class Pool<T extends PooledConnection = Connection> {
   }
 
   /** A frozen snapshot of what the pool has and has done. */
+  /** Connections that are lent or on their way there: `activeCount - idleCount`, without the price of a snapshot. */
+  get busyCount(): number {
+    return this.#lending.activeCount - this.#lending.stock.idleCount
+  }
+
   stats(): PoolStats {
     const { activeCount, waitingCount, stock } = this.#lending
     return this.#context.counters.snapshot({ activeCount, idleCount: stock.idleCount, waitingCount })

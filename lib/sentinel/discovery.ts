@@ -35,6 +35,8 @@ export interface Finding {
   /** The one that is gone by, and its epoch. */
   readonly sentinel: string
   readonly epoch: number
+  /** How many name this master. */
+  readonly voices: number
   /** All that those who name this master list. */
   readonly replicas: readonly Fields[]
   /** The one that leads a failover of this master whose beginning we have not heard of. */
@@ -95,7 +97,8 @@ function conclude(
     const replicas = union(allies.map((it) => it.replicas))
     const answered = answers.map((it) => it.sentinel)
     const leader = allies.find(({ isFailingOver }) => isFailingOver)?.sentinel
-    return { kind: 'master', master, answer: { sentinel, epoch, replicas, leader }, answered }
+    const answer = { sentinel, epoch, voices: allies.length, replicas, leader }
+    return { kind: 'master', master, answer, answered }
   }
   return failure(links, answers, options.name)
 }

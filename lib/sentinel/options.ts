@@ -2,6 +2,7 @@
 
 import { type Connection, type ConnectionOptions, resolveConnectionOptions } from '../connection/index.ts'
 import {
+  checkMaxStaleness,
   checkReadFrom,
   DEFAULT_MAX_HELD,
   DEFAULT_MAX_HELD_BYTES,
@@ -20,6 +21,8 @@ const DEFAULT_ANSWER_TIMEOUT = 300
 const DEFAULT_POLL_INTERVAL = 10_000
 /** How long `get()` waits for a master or replica to be there: a failover with room to spare. */
 const DEFAULT_HOLD_TIMEOUT = 10_000
+/** Enough for any reader that waits for its replies, and no more than a master takes besides its own work. */
+const DEFAULT_MASTER_FALLBACK = 1_000
 const DEFAULT_SENTINEL_PORT = 26_379
 
 /** Options of the connections to all servers of one kind; where they lead is known otherwise. */
@@ -38,6 +41,18 @@ export interface SentinelOptions {
   readonly sentinelConnection?: NodeConnectionOptions | undefined
   /** Where `replica.get()` and reads may go. @default 'prefer-replica' */
   readonly readFrom?: ReadFrom | undefined
+  /**
+   * Milliseconds by which what is read from a replica may be old: it has whatever the master had acknowledged that long
+   * before the read was given. At least 10; 0 = no promise. While the master is away nothing can be promised, and no
+   * replica is read from.
+   * @default 0
+   */
+  readonly maxStaleness?: number | undefined
+  /**
+   * Commands that may be under way at the master while reads fall back to it because no replica serves; more reads wait.
+   * 0 = no limit. @default 1000
+   */
+  readonly masterFallback?: number | undefined
   /** Milliseconds one sentinel is waited for. @default 300 */
   readonly answerTimeout?: number | undefined
   /** Milliseconds between two questions to the sentinels when nothing happens. @default 10000 */
@@ -90,6 +105,8 @@ export interface ResolvedSentinelOptions {
   readonly connection: NodeConnectionOptions & { readonly commandTimeout: number }
   readonly sentinelConnection: NodeConnectionOptions
   readonly readFrom: ReadFrom
+  readonly maxStaleness: number
+  readonly masterFallback: number
   readonly answerTimeout: number
   readonly pollInterval: number
   readonly holdTimeout: number
@@ -110,6 +127,8 @@ const KNOWN = new Set<string>([
   'connection',
   'sentinelConnection',
   'readFrom',
+  'maxStaleness',
+  'masterFallback',
   'answerTimeout',
   'pollInterval',
   'holdTimeout',
@@ -171,6 +190,8 @@ export function resolveSentinelOptions(options: SentinelOptions): ResolvedSentin
     connection: Object.freeze({ ...connection, commandTimeout: resolved.commandTimeout }),
     sentinelConnection: Object.freeze({ ...options.sentinelConnection }),
     readFrom,
+    maxStaleness: checkMaxStaleness(options.maxStaleness ?? 0),
+    masterFallback: numberOption('masterFallback', options.masterFallback, DEFAULT_MASTER_FALLBACK, 0),
     onFailover,
     adoptEarly,
     agreement,

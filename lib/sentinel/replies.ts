@@ -42,21 +42,30 @@ export function addressOfPair(reply: Reply): string | undefined {
 }
 
 /**
- * What `ROLE` answers:
+ * What `ROLE` answers; offsets are how much of the replication stream was written, or read:
  *
  *   ["master", offset, [[host, port, offset], …]]
  *   ["slave", host, port, "connect"|"connecting"|"sync"|"connected"|…, offset]
  *   ["sentinel", [name, …]]
  */
 export type Role =
-  | { readonly kind: 'master' }
-  | { readonly kind: 'slave'; readonly master: string | undefined; readonly link: string }
+  | { readonly kind: 'master'; readonly offset: number }
+  | {
+      readonly kind: 'slave'
+      readonly master: string | undefined
+      readonly link: string
+      /** -1 while the link is down. */
+      readonly offset: number
+    }
   | { readonly kind: 'other'; readonly name: string }
 
 export function roleOf(reply: Reply): Role {
-  const [kind, host, port, link] = Array.isArray(reply) ? reply : []
-  if (kind === 'master') return { kind }
-  if (kind === 'slave') return { kind, master: joinAddress(text(host), text(port)), link: String(link) }
+  const [kind, host, port, link, offset] = Array.isArray(reply) ? reply : []
+  if (kind === 'master') return { kind, offset: offsetOf(host) }
+  if (kind === 'slave') {
+    const master = joinAddress(text(host), text(port))
+    return { kind, master, link: String(link), offset: offsetOf(offset) }
+  }
   return { kind: 'other', name: String(kind) }
 }
 
@@ -140,6 +149,12 @@ export function joinAddress(host: string | undefined, port: string | undefined):
 export function splitAddress(address: string): { readonly host: string; readonly port: number } {
   const at = address.lastIndexOf(':')
   return { host: address.slice(0, at).replace(/^\[|\]$/g, ''), port: Number(address.slice(at + 1)) }
+}
+
+/** Garbage is no offset: nothing is known then. Beyond the safe integers it is near enough for an age. */
+function offsetOf(value: Reply | undefined): number {
+  if (typeof value === 'bigint') return Number(value)
+  return typeof value === 'number' && Number.isSafeInteger(value) ? value : -1
 }
 
 function text(value: Reply | undefined): string | undefined {

@@ -22,9 +22,11 @@ import {
 import { ConnectionError, PoolError, type RespoolError, SentinelError } from '../errors.ts'
 import { discover, type Finding, type Verdict } from './discovery.ts'
 import { FailoverWatch } from './failover-watch.ts'
+import { FallbackBudget } from './fallback-budget.ts'
 import { type Translate, translator } from './nat-map.ts'
 import type { ResolvedSentinelOptions } from './options.ts'
 import { Recurring } from './recurring.ts'
+import type { MasterView } from './replica.ts'
 import { Replicas } from './replicas.ts'
 import { type Fields, isAbout, switchedTo } from './replies.ts'
 import { saysMaster } from './role-check.ts'
@@ -38,6 +40,10 @@ import { freezeTopology, type Topology } from './topology.ts'
 /** Until the next question: while there is no master or one is suspected; while something else is wrong. */
 const URGENT_MS = 100
 const UNWELL_MS = 1_000
+/** While the master does not answer us: whether somebody else is the master decides who may be read from. */
+const AWAY_MS = 300
+/** So long after the master was there, or the sentinels knew of no other, nobody else is taken to be the master. */
+const SOLE_MS = 1_000
 /** A new master is dialed and asked for its role within this, else it is asked again whether it is the one. */
 const VERIFY_MS = 1_000
 /** Events come by the dozen: all of those within this long are one reason to ask. The first is not delayed. */
@@ -83,6 +89,7 @@ export class SentinelRouter implements Route {
   readonly #translate: Translate
   readonly #replicas: Replicas
   readonly #held: HoldQueue
+  readonly #fallback: FallbackBudget
   #state: 'idle' | 'running' | 'closed' = 'idle'
   #master: Endpoint | undefined
   #epoch = 0
@@ -105,6 +112,11 @@ export class SentinelRouter implements Route {
     EVENT_GAP_MS,
   )
   #refreshing: Promise<void> | undefined
+  /** When our master was last up, and when a majority of the sentinels last said that it is the one. */
+  #masterSeenAt = Number.NEGATIVE_INFINITY
+  #vouchedAt = Number.NEGATIVE_INFINITY
+  /** When what the topology says of replicas was measured. */
+  #measuredAt = 0
   /** What the sentinels said of the replicas last. */
   #listed: readonly Fields[] = []
 
@@ -118,8 +130,19 @@ export class SentinelRouter implements Route {
     this.#servers = new Servers(options, (endpoint, error) => this.report(endpoint, error))
     this.#translate = translator(options.natMap)
     this.#names = new SameServer({ lookup: options.connection.lookup })
-    this.#replicas = new Replicas((address) => this.#servers.openReplica(address))
+    this.#replicas = new Replicas({
+      open: (address) => this.#servers.openReplica(address),
+      master: () => this.#masterView(),
+      withinMs: options.answerTimeout,
+      onChange: () => this.#onReplicas(),
+    })
     this.#held = new HoldQueue(`server for '${options.name}'`, options, () => this.#whyNobody())
+    this.#fallback = new FallbackBudget(
+      options.masterFallback,
+      options,
+      () => this.#readableMaster,
+      () => this.#whyNobody(),
+    )
     this.#failover = new FailoverWatch(
       {
         isReplica: (address) => this.#replicas.has(address),
@@ -135,6 +158,12 @@ export class SentinelRouter implements Route {
   }
 
   get topology(): Topology {
+    // what is measured is no change, but whoever asks gets it as it is now
+    const { measuredAt } = this.#replicas
+    if (measuredAt > this.#measuredAt) {
+      this.#measuredAt = measuredAt
+      this.#topology = this.#snapshot()
+    }
     return this.#topology
   }
 
@@ -142,28 +171,38 @@ export class SentinelRouter implements Route {
     return this.#state === 'closed'
   }
 
-  pick(target: 'write' | ReadFrom): Endpoint | undefined {
+  pick(target: 'write' | ReadFrom, maxStaleness: number = this.#options.maxStaleness): Endpoint | undefined {
     if (this.#state === 'closed') return undefined
     this.start()
-    const master = this.#suspicion.isOn || this.#isReplaced ? undefined : this.#master
+    const master = this.#readableMaster
     switch (target) {
       case 'write':
         return this.#isHolding ? undefined : master
       case 'master':
         return master
       case 'prefer-master':
-        return master?.isConnected && !master.isSuspect ? master : (this.#replicas.pick() ?? master)
+        return master?.isConnected && !master.isSuspect
+          ? master
+          : (this.#replicas.pick(maxStaleness) ?? master)
       case 'replica':
-        return this.#replicas.pick()
+        return this.#replicas.pick(maxStaleness) ?? this.#replicas.pickLeftOut(maxStaleness)
       case 'prefer-replica':
-        return this.#replicas.pick() ?? master
+        return this.#replicas.pick(maxStaleness) ?? this.#fallBack(master, maxStaleness)
+      case 'nearest':
+        return this.#replicas.nearest(master, maxStaleness) ?? this.#fallBack(master, maxStaleness)
+      default:
+        return this.#replicas.chosen(target, master, maxStaleness)
     }
   }
 
   hold(request: HoldRequest): Promise<void> {
     if (this.#state === 'closed') return Promise.reject(closedError())
     if (this.#hopeless !== undefined) return Promise.reject(this.#hopeless)
-    return this.#held.wait(request)
+    const { target } = request
+    const mayFallBack = target === 'prefer-replica' || target === 'nearest'
+    const master = mayFallBack && !this.#replicas.isWaking ? this.#readableMaster : undefined
+    // with a master there, its budget is all that keeps them from it
+    return master === undefined ? this.#held.wait(request) : this.#fallback.wait(request)
   }
 
   report(endpoint: Endpoint, error: Error): void {
@@ -219,8 +258,40 @@ export class SentinelRouter implements Route {
     return this.#suspicion.isOn || this.#isReplaced || isAwaited
   }
 
+  /** The master, unless it is doubted that it is one. */
+  get #readableMaster(): Endpoint | undefined {
+    return this.#suspicion.isOn || this.#isReplaced ? undefined : this.#master
+  }
+
+  /** Where there are no replicas at all, the master is no makeshift. */
+  #fallBack(master: Endpoint | undefined, maxStaleness: number): Endpoint | undefined {
+    if (this.#replicas.isWaking) return undefined
+    if (master !== undefined && (this.#listed.length === 0 || this.#fallback.take(master))) return master
+    return this.#replicas.pickLeftOut(maxStaleness)
+  }
+
+  #masterView(): MasterView | undefined {
+    const master = this.#readableMaster ?? this.#master
+    if (master === undefined) return undefined
+    const now = performance.now()
+    const isUp = this.#readableMaster !== undefined && master.isConnected && master.silence < SILENT_MS
+    if (isUp) this.#masterSeenAt = now
+    const isSole = now - Math.max(this.#masterSeenAt, this.#vouchedAt) <= SOLE_MS
+    const { address } = master
+    const isMaster = (named: string) => this.#names.isSame(this.#translate(named, 'master'), address)
+    return { address, endpoint: master, isMaster, isUp, isSole }
+  }
+
+  #onReplicas(): void {
+    if (this.isClosed) return
+    this.#publish()
+    this.#held.release()
+    this.#fallback.release()
+  }
+
   #stop(): void {
     this.#state = 'closed'
+    this.#fallback.fail(closedError())
     this.#asking.stop()
     this.#failover.end()
     this.#held.fail(closedError())
@@ -230,6 +301,7 @@ export class SentinelRouter implements Route {
   /** How long what we know is good for, if no event comes. */
   #pauseMs(): number {
     if (this.#master === undefined || this.#isHolding || this.#master.isSuspect) return URGENT_MS
+    if (!this.#masterView()?.isUp) return AWAY_MS
     if (this.#trouble !== undefined || !this.#isSteady || !this.#replicas.isWell) return UNWELL_MS
     const pollMs = this.#options.pollInterval * (0.9 + Math.random() * 0.2)
     return this.#sentinels.areHeard ? pollMs : Math.min(pollMs, UNWELL_MS)
@@ -248,6 +320,8 @@ export class SentinelRouter implements Route {
     this.#hopeless = undefined
     this.#sentinels.update(verdict)
     if (verdict.kind === 'master') {
+      const isMajority = verdict.answer.voices > this.#sentinels.links.length / 2
+      if (isMajority && verdict.master === this.#master?.address) this.#vouchedAt = performance.now()
       this.#listed = verdict.answer.replicas
       await this.#accept(verdict)
       if (this.isClosed) return
@@ -357,17 +431,11 @@ export class SentinelRouter implements Route {
   #refreshReplicas(): void {
     const master = this.#master
     if (master === undefined || this.#refreshing !== undefined) return
-    const isUp =
-      !this.#suspicion.isOn && !this.#isReplaced && master.isConnected && master.silence < SILENT_MS
-    const { address } = master
-    const isMaster = (named: string) => this.#names.isSame(this.#translate(named, 'master'), address)
-    const view = { address, isUp, isMaster }
-    this.#refreshing = this.#replicas.refresh(this.#listed, view, this.#options.answerTimeout).finally(() => {
+    this.#refreshing = this.#replicas.refresh(this.#listed).finally(() => {
       this.#refreshing = undefined
       if (this.isClosed) return
       if (this.#master !== master) this.#refreshReplicas()
-      this.#publish()
-      this.#held.release()
+      this.#onReplicas()
     })
   }
 
@@ -401,7 +469,7 @@ export class SentinelRouter implements Route {
 
   #publish(): void {
     const topology = this.#snapshot()
-    if (JSON.stringify(topology) === JSON.stringify(this.#topology)) return
+    if (JSON.stringify(topology, unmeasured) === JSON.stringify(this.#topology, unmeasured)) return
     this.#topology = topology
     this.#later(() => this.#events.onTopology(topology))
   }
@@ -422,6 +490,11 @@ export class SentinelRouter implements Route {
   #later(tell: () => void): void {
     process.nextTick(tell)
   }
+}
+
+/** Measurements come and go all the time: that is no news. */
+function unmeasured(key: string, value: unknown): unknown {
+  return key === 'lag' || key === 'latency' ? undefined : value
 }
 
 function within<T>(ms: number, promise: Promise<T>, message: string): Promise<T> {

@@ -7,6 +7,13 @@ export interface ReplicaState {
   readonly healthy: boolean
   /** Why not: `'s_down'`, `'link is connecting'`, `'says it is a master'`… */
   readonly reason?: string | undefined
+  /**
+   * Milliseconds: whatever the master had that long ago, it has, too. Grows while the master is away. Only while reads go
+   * to replicas, and once it is known.
+   */
+  readonly lag?: number | undefined
+  /** Milliseconds of a round trip, smoothed. Only while reads go to replicas. */
+  readonly latency?: number | undefined
 }
 
 /** One sentinel as it was last seen. */

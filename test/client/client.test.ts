@@ -7,11 +7,12 @@ import { promisify } from 'node:util'
 import { type Client, type ClientOptions, type CommandOptions, createClient } from '../../lib/client/index.ts'
 import type { LazyLease } from '../../lib/endpoint/index.ts'
 import type { RespoolError } from '../../lib/errors.ts'
-import { ScriptedNode, scriptedDeployment } from '../sentinel/scripted-deployment.ts'
+import { masterRole, ScriptedNode, scriptedDeployment } from '../sentinel/scripted-deployment.ts'
 import { settled } from '../support/clock.ts'
 import { freePorts } from '../support/free-ports.ts'
 import { eventually } from '../support/real-servers.ts'
 import { bulk } from '../support/resp-writer.ts'
+import type { Peer } from '../support/scripted-server.ts'
 
 function clientOf(t: TestContext, node: ScriptedNode, options: ClientOptions = {}): Client {
   const client = createClient({ port: node.port, pingInterval: 0, ...options })
@@ -172,8 +173,14 @@ test('close() waits for what is in flight and for leases; later calls say that i
   ]
   for (const [client, node] of clients) {
     let answer = (): void => assert.fail('there is nothing to answer')
+    const late: Peer[] = []
     node.intercept = (command, peer) => {
+      if (command[0] === 'ROLE' && late.includes(peer)) {
+        answer = () => peer.send(Buffer.concat([bulk('late'), masterRole()])) // the router asks, and has to wait, too
+        return undefined
+      }
       if (command[0] !== 'GET') return 'pass'
+      late.push(peer)
       answer = () => peer.send(bulk('late'))
       return undefined
     }
@@ -185,7 +192,7 @@ test('close() waits for what is in flight and for leases; later calls say that i
     const closed = client.close().then(() => {
       isClosed = true
     })
-    for (const late of [
+    for (const call of [
       () => client.call('INCR', 'n'),
       () => client.with({ timeout: 100 }).call('GET', 'k'),
       () => client.call('BLPOP', 'q', 0),
@@ -193,7 +200,7 @@ test('close() waits for what is in flight and for leases; later calls say that i
       () => client.use(() => undefined),
       () => client.ready(),
     ]) {
-      await assert.rejects(late(), { code: 'CLIENT_CLOSED', mayHaveExecuted: false }, String(late))
+      await assert.rejects(call(), { code: 'CLIENT_CLOSED', mayHaveExecuted: false }, String(call))
     }
     answer()
     assert.equal(await inFlight, 'late')

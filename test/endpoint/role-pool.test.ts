@@ -2,14 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import {
-  checkReadFrom,
-  Endpoint,
-  HoldQueue,
-  type HoldRequest,
-  RolePool,
-  type Route,
-} from '../../lib/endpoint/index.ts'
+import { Endpoint, HoldQueue, type HoldRequest, RolePool, type Route } from '../../lib/endpoint/index.ts'
 import { AbortError, ConnectionError, PoolError, SentinelError, TimeoutError } from '../../lib/errors.ts'
 import { settled } from '../support/clock.ts'
 import { freePorts } from '../support/free-ports.ts'
@@ -274,18 +267,4 @@ test('use() gives the lease back, whether the work returns, resolves, throws or 
     pool.use(() => 7, { signal: AbortSignal.abort() }),
     AbortError,
   )
-})
-
-test('readFrom is one of four words', () => {
-  for (const word of ['master', 'prefer-master', 'replica', 'prefer-replica']) checkReadFrom(word)
-  for (const other of ['Master', '', undefined, null, 1, 'nearest ']) {
-    assert.throws(
-      () => checkReadFrom(other),
-      (error) => {
-        assert.ok(error instanceof RangeError)
-        assert.match(error.message, /option readFrom must be one of master, .*, got /)
-        return true
-      },
-    )
-  }
 })

@@ -91,12 +91,19 @@ test('an address is taken apart as it was put together', () => {
 })
 
 test('a role is what the server says, and garbage is no role', () => {
-  const slave = (master: string | undefined, link: string): Role => ({ kind: 'slave', master, link })
+  const slave = (master: string | undefined, link: string, offset = -1): Role => ({
+    kind: 'slave',
+    master,
+    link,
+    offset,
+  })
   const rows: [Reply, Role][] = [
-    [['master', 3129659, [['127.0.0.1', '9001', '3129242']]], { kind: 'master' }],
-    [['master', 0, []], { kind: 'master' }],
-    [['master'], { kind: 'master' }],
-    [['slave', '127.0.0.1', 9000, 'connected', 3167038], slave('127.0.0.1:9000', 'connected')],
+    [['master', 3129659, [['127.0.0.1', '9001', '3129242']]], { kind: 'master', offset: 3129659 }],
+    [['master', 0, []], { kind: 'master', offset: 0 }],
+    [['master'], { kind: 'master', offset: -1 }],
+    [['master', 'many'], { kind: 'master', offset: -1 }],
+    [['slave', 'h', 1, 'connected', 0.5], slave('h:1', 'connected')],
+    [['slave', '127.0.0.1', 9000, 'connected', 3167038], slave('127.0.0.1:9000', 'connected', 3167038)],
     [['slave', '::1', 9000, 'sync', -1], slave('[::1]:9000', 'sync')],
     [['slave', '127.0.0.1', 9000, 'connect', -1], slave('127.0.0.1:9000', 'connect')],
     [['slave', '', 0, 'none'], slave(undefined, 'none')],
