@@ -5,6 +5,7 @@
 //       ├──────── close() ─────┴─────────────────────►   │                          ▲
 //       └──────── destroy() ───┴─────────────────────────┴──────────────────────────┘
 
+import { performance } from 'node:perf_hooks'
 import { type Connection, watchAbort } from '../connection/index.ts'
 import { AbortError, PoolError } from '../errors.ts'
 import type { PoolContext } from './context.ts'
