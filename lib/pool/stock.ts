@@ -127,7 +127,7 @@ export class Stock<T extends PooledConnection> {
 
   /** Whether a clean connection would be the first idle one now, and good enough to be lent at once. */
   wouldKeep(member: Member<T>): boolean {
-    if (member.isRetired || this.#isClosed || this.#context.options.maxIdle === 0) return false
+    if (member.isRetired || this.#context.options.maxIdle === 0) return false
     return !this.#isTimed || !this.isOverAge(member, this.time)
   }
 
