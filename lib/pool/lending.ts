@@ -79,9 +79,10 @@ export class Lending<T extends PooledConnection> implements LeaseOwner<T>, Servi
     const service = this.#service
     const stack = this.leaks.isWatching ? this.leaks.stackOfCaller() : undefined
     if (!service.places.take()) {
-      return service.isFull ? Promise.reject(service.queueFull()) : service.queue(signal, stack)
+      const { refusals } = service
+      return refusals.isFull ? Promise.reject(refusals.queueFull()) : service.queue(signal, stack)
     }
-    const member = service.firstIdle()
+    const member = this.stock.firstIdle(service.test)
     if (member === undefined || service.test.isDue(member)) return service.serve(signal, stack, member)
     this.#context.counters.hits++
     return Promise.resolve(this.lend(member, stack))
@@ -155,9 +156,5 @@ export class Lending<T extends PooledConnection> implements LeaseOwner<T>, Servi
 
   lost(): void {
     this.#suspects.suspect()
-  }
-
-  longestHeldMs(): number | undefined {
-    return this.leaks.longestHeldMs
   }
 }

@@ -16,18 +16,18 @@ import type { PoolContext } from './context.ts'
 import { type Dial, Dialer } from './dialer.ts'
 import type { Member } from './idle-list.ts'
 import type { Keeper } from './keeper.ts'
+import type { Leaks } from './leaks.ts'
 import type { Lease } from './lease.ts'
 import { Places } from './places.ts'
 import type { PooledConnection } from './pooled-connection.ts'
-import { exhausted, queueFull, waitedInVain } from './refusals.ts'
+import { type Crowd, Refusals } from './refusals.ts'
 import type { Stock } from './stock.ts'
 
 /** Who lends, and takes back. */
 export interface ServiceOwner<T extends PooledConnection> {
   readonly stock: Stock<T>
   readonly keeper: Keeper<T>
-  /** For how long the longest lease has been out, where that is known. */
-  longestHeldMs(): number | undefined
+  readonly leaks: Leaks<T>
   lend(member: Member<T>, stack: string | undefined): Lease<T>
   /** The connection is nobody's now: the next one's, as its place is. */
   putBack(member: Member<T>): void
@@ -39,9 +39,10 @@ export interface ServiceOwner<T extends PooledConnection> {
   lost(): void
 }
 
-export class Service<T extends PooledConnection> {
+export class Service<T extends PooledConnection> implements Crowd {
   readonly places: Places<T>
   readonly test: BorrowTest<T>
+  readonly refusals: Refusals<T>
   readonly #context: PoolContext<T>
   readonly #owner: ServiceOwner<T>
   readonly #dialer: Dialer<T>
@@ -56,6 +57,7 @@ export class Service<T extends PooledConnection> {
     this.#context = context
     this.#owner = owner
     this.test = new BorrowTest(context)
+    this.refusals = new Refusals(context, this)
     this.places = new Places(context, {
       attend: (borrower) => this.#attend(borrower),
       abort: (borrower, signal) => this.#abort(borrower, signal),
@@ -85,27 +87,18 @@ export class Service<T extends PooledConnection> {
     return this.places.waitingCount + this.#dialer.queuedCount
   }
 
+  get longestHeldMs(): number | undefined {
+    return this.#owner.leaks.longestHeldMs
+  }
+
   /** Whether nobody waits, or is attended. */
   get isQuiet(): boolean {
     return this.#attended.size === 0 && this.places.waitingCount === 0
   }
 
-  /** Whether one more may wait. */
-  get isFull(): boolean {
-    const { maxWaiting } = this.#context.options
-    return maxWaiting > 0 && this.waitingCount >= maxWaiting
-  }
-
   /** Why a dial would be refused now. */
   refusal(): { readonly error: unknown } | undefined {
     return this.#dialer.refusal()
-  }
-
-  /** What one more is told who would have to wait. */
-  queueFull(): PoolError {
-    const { maxWaiting, maxActive } = this.#context.options
-    this.#context.counters.rejections++
-    return queueFull(this.waitingCount, maxWaiting, maxActive)
   }
 
   /** Waits for a place. */
@@ -125,14 +118,6 @@ export class Service<T extends PooledConnection> {
     this.#attended.add(borrower)
     this.#consider(borrower, member)
     return borrower.lease
-  }
-
-  /** Closes what has been idle for too long, then takes the first. */
-  firstIdle(): Member<T> | undefined {
-    const { stock } = this.#owner
-    const { time } = stock
-    stock.prune(time)
-    return this.#nextIdle(time)
   }
 
   /**
@@ -163,7 +148,7 @@ export class Service<T extends PooledConnection> {
       this.#abort(borrower, signal)
       return this.offer()
     }
-    const member = this.firstIdle()
+    const member = this.#owner.stock.firstIdle(this.test)
     if (member === undefined) return false
     this.#consider(borrower, member)
     return true
@@ -171,8 +156,7 @@ export class Service<T extends PooledConnection> {
 
   /** @returns whether there was a place and room for it */
   dialForStock(): boolean {
-    const { maxActive } = this.#context.options
-    if (!this.#dialer.hasRoom || (maxActive > 0 && this.activeCount >= maxActive)) return false
+    if (!this.#dialer.hasRoom || this.refusals.isExhausted) return false
     if (!this.places.take()) return false
     this.#dialer.dialForStock()
     return true
@@ -209,17 +193,7 @@ export class Service<T extends PooledConnection> {
   /** Serves a borrower who has a place. */
   #attend(borrower: Borrower<T>): void {
     this.#attended.add(borrower)
-    this.#consider(borrower, this.firstIdle())
-  }
-
-  /** The next idle connection that is not too old; of those to be tested it is looked at afterwards, as in redigo. */
-  #nextIdle(time: number): Member<T> | undefined {
-    const { stock } = this.#owner
-    for (let member = stock.takeIdle(); member !== undefined; member = stock.takeIdle()) {
-      if (this.test.isDue(member) || !stock.isOverAge(member, time)) return member
-      stock.evict(member, 'lifetime')
-    }
-    return undefined
+    this.#consider(borrower, this.#owner.stock.firstIdle(this.test))
   }
 
   /** The borrower gets this one, if it passes its test, or else another. */
@@ -252,7 +226,7 @@ export class Service<T extends PooledConnection> {
     else if (borrower.failure !== undefined) {
       this.#fail(borrower, borrower.failure.error)
       this.#owner.vacate()
-    } else this.#consider(borrower, this.#nextIdle(stock.time))
+    } else this.#consider(borrower, stock.nextIdle(this.test))
   }
 
   /** There is no idle connection: dials one, if it may. */
@@ -271,12 +245,12 @@ export class Service<T extends PooledConnection> {
 
   /** Why no connection may be dialed for a borrower. */
   #refusal(): { readonly error: unknown } | undefined {
-    const { maxActive, wait } = this.#context.options
+    const { refusals } = this
     if (this.#phase !== 'serving') return { error: this.#error() }
-    if (!wait && maxActive > 0 && this.activeCount >= maxActive) return { error: exhausted(maxActive) }
+    if (!this.#context.options.wait && refusals.isExhausted) return { error: refusals.exhausted() }
     const refusal = this.#dialer.refusal()
     if (refusal !== undefined) return refusal
-    return !this.#dialer.hasRoom && this.isFull ? { error: this.queueFull() } : undefined
+    return !this.#dialer.hasRoom && refusals.isFull ? { error: refusals.queueFull() } : undefined
   }
 
   #dialed(connection: T, borrower: Borrower<T> | undefined, dial: Dial<T>): void {
@@ -309,7 +283,7 @@ export class Service<T extends PooledConnection> {
   /** Its dial led where the pool no longer goes. The place is still there. */
   #dialAgain(borrower: Borrower<T> | undefined): void {
     if (borrower === undefined || borrower.settled || borrower.tested !== undefined) this.#owner.vacate()
-    else this.#consider(borrower, this.firstIdle())
+    else this.#consider(borrower, this.#owner.stock.firstIdle(this.test))
   }
 
   /** The one who is attended gets the connection. */
@@ -340,10 +314,7 @@ export class Service<T extends PooledConnection> {
   }
 
   #tire(borrower: Borrower<T>, what: string): void {
-    const { options, counters } = this.#context
-    const heldMs = this.#owner.longestHeldMs()
-    counters.timeouts++
-    this.#failUnlessTested(borrower, waitedInVain(options.waitTimeoutMs, what, this.waitingCount, heldMs))
+    this.#failUnlessTested(borrower, this.refusals.waitedInVain(what))
   }
 
   #abort(borrower: Borrower<T>, signal: AbortSignal): void {

@@ -8,6 +8,7 @@
 // `out` is lent, being cleaned or being tested. What leaves has nothing pending and is no longer active: there is
 // nothing left of it to wait for.
 
+import type { BorrowTest } from './borrow-test.ts'
 import type { PoolContext } from './context.ts'
 import { Farewells } from './farewells.ts'
 import { createMember, IdleList, type Member } from './idle-list.ts'
@@ -85,6 +86,22 @@ export class Stock<T extends PooledConnection> {
       closed.then(drop, drop)
     }
     return member
+  }
+
+  /** Closes what has been idle for too long, then takes the first. */
+  firstIdle(test: BorrowTest<T>): Member<T> | undefined {
+    const { time } = this
+    this.prune(time)
+    return this.nextIdle(test, time)
+  }
+
+  /** The next idle one that is not too old; of those to be tested that is looked at afterwards, as in redigo. */
+  nextIdle(test: BorrowTest<T>, time = this.time): Member<T> | undefined {
+    for (let member = this.takeIdle(); member !== undefined; member = this.takeIdle()) {
+      if (test.isDue(member) || !this.isOverAge(member, time)) return member
+      this.evict(member, 'lifetime')
+    }
+    return undefined
   }
 
   /** The idle connection used last, of those that live; it is out then. */
