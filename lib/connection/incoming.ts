@@ -5,6 +5,7 @@
 //   piece ──► Decoder ──► reply ──► first of the queue
 //                    └──► push ───► confirmation of the first, or onPush
 
+import { performance } from 'node:perf_hooks'
 import { type ConnectionEffect, StateBit } from '../commands/index.ts'
 import { ProtocolError, ReplyError } from '../errors.ts'
 import { Decoder, type Reply } from '../resp/index.ts'

@@ -3,9 +3,8 @@
 //     front                          back
 //     last to come  ⇄  …  ⇄  …  ⇄  first to come
 //
-// One list has the idle ones, one those that are out. Idle ones are lent from and returned to the front, so that a
-// pool under little load uses few of them, and are pruned at the back, where the oldest are. Every operation is O(1).
-// A member is in one list, once, or in none.
+// Idle ones are lent from and returned to the front, so that a pool under little load uses few of them, and are pruned
+// at the back, where the oldest are. Every operation is O(1). A member is in one list, once, or in none.
 
 import type { PooledConnection } from './pooled-connection.ts'
 
@@ -16,6 +15,10 @@ export interface Member<T extends PooledConnection> {
   readonly expiresAt: number
   /** When it last came back to the pool, by the pool's clock. */
   lastUsedAt: number
+  /** Who was told of its pushes when it was lent: the borrower's own listener goes when the lease does. */
+  onPush: PooledConnection['onPush']
+  /** Whether the connection's reset() leads back to where the lease began. */
+  canReset: boolean
   /** When it was lent, and the stack of the get() that got it; only where leases are watched. */
   lentAt: number
   stack: string | undefined
@@ -23,6 +26,8 @@ export interface Member<T extends PooledConnection> {
   isLeak: boolean
   /** It is closed when it comes back, however clean. */
   isRetired: boolean
+  /** The pool has given it up. */
+  isGone: boolean
   /** The list it is in. */
   list: IdleList<T> | undefined
   /** The neighbour nearer to the front. */
@@ -41,10 +46,13 @@ export function createMember<T extends PooledConnection>(
     connection,
     expiresAt,
     lastUsedAt: now,
+    onPush: undefined,
+    canReset: false,
     lentAt: 0,
     stack: undefined,
     isLeak: false,
     isRetired: false,
+    isGone: false,
     list: undefined,
     newer: undefined,
     older: undefined,

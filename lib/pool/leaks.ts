@@ -1,7 +1,7 @@
 // Who holds what, since when. With `leakTimeout`, leases that are out for longer are reported, once each; with
 // `leakStacks`, the stack of the get() that got them is kept.
 //
-// Leases are lent in the order of time, so one timer for the oldest that was not reported is enough.
+// One timer, for the oldest that was not reported: no other can be due before it.
 
 import { Alarm } from './alarm.ts'
 import type { PoolContext } from './context.ts'
@@ -57,37 +57,43 @@ export class Leaks<T extends PooledConnection> {
   /** All that are lent now, the longest first. */
   holders(): LeaseHolder<T>[] {
     const now = this.#context.now()
-    const holders: LeaseHolder<T>[] = []
-    for (let member = this.#stock.longestOut; member !== undefined; member = member.newer) {
-      if (member.lentAt > 0) holders.push(holderOf(member, now))
-    }
-    return holders
+    return this.#lent().map((member) => holderOf(member, now))
   }
 
   /** For how long the longest lease has been out, where that is known. */
   get longestHeldMs(): number | undefined {
-    let member = this.isWatching ? this.#stock.longestOut : undefined
-    while (member?.lentAt === 0) member = member.newer
-    return member && this.#context.now() - member.lentAt
+    let since: number | undefined
+    for (const { lentAt } of this.isWatching ? this.#stock.out() : []) {
+      if (lentAt > 0 && lentAt < (since ?? Number.POSITIVE_INFINITY)) since = lentAt
+    }
+    return since && this.#context.now() - since
   }
 
   stop(): void {
     this.#alarm.cancel()
   }
 
+  /** Those that are lent, not merely tested, the longest first. */
+  #lent(): Member<T>[] {
+    const lent = [...this.#stock.out()].filter(({ lentAt }) => lentAt > 0)
+    return lent.sort((a, b) => a.lentAt - b.lentAt)
+  }
+
   #report(): void {
     const { options, now, counters, pool } = this.#context
     const time = now()
     const leaks: LeaseHolder<T>[] = []
-    let member = this.#stock.longestOut
-    for (; member !== undefined; member = member.newer) {
-      if (member.lentAt === 0 || member.isLeak) continue
-      if (time - member.lentAt < options.leakTimeoutMs) break
+    for (const member of this.#lent()) {
+      if (member.isLeak) continue
+      const leftMs = member.lentAt + options.leakTimeoutMs - time
+      if (leftMs > 0) {
+        this.#alarm.set(leftMs, false)
+        break
+      }
       member.isLeak = true
       counters.leaks++
       leaks.push(holderOf(member, time))
     }
-    if (member !== undefined) this.#alarm.set(member.lentAt + options.leakTimeoutMs - time, false)
     for (const holder of leaks) {
       if (trace.leak.hasSubscribers) trace.leak.publish({ pool, ...holder })
     }

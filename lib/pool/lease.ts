@@ -19,8 +19,13 @@ import type { PooledConnection } from './pooled-connection.ts'
 /** How a connection comes back: fit to be lent again, dead, or alive but not to be trusted. */
 export type ReturnedAs = 'clean' | 'broken' | 'dirty'
 
-/** The lease's owner: takes the connection back. Called once a lease. */
-export type TakeBack<T extends PooledConnection> = (member: Member<T>, as: ReturnedAs, reason?: Error) => void
+/** Whose the connections are. */
+export interface LeaseOwner<T extends PooledConnection> {
+  /** How long a clean-up may take; 0 is for ever. */
+  readonly resetTimeoutMs: number
+  /** Takes the connection back. Called once a lease. */
+  takeBack(member: Member<T>, as: ReturnedAs, reason?: Error): void
+}
 
 /**
  * A connection lent by a {@link Pool} to one borrower, who has to give it back: by {@link Lease.close}, by
@@ -28,12 +33,7 @@ export type TakeBack<T extends PooledConnection> = (member: Member<T>, as: Retur
  */
 export class Lease<T extends PooledConnection = Connection> {
   readonly #member: Member<T>
-  readonly #resetTimeoutMs: number
-  readonly #takeBack: TakeBack<T>
-  /** The connection's own; the borrower's goes when the lease does. */
-  readonly #onPush: PooledConnection['onPush']
-  /** Whether the connection's reset() leads back to where the lease began. */
-  readonly #canReset: boolean
+  readonly #owner: LeaseOwner<T>
   #phase: 'lent' | 'cleaning' | 'returned' = 'lent'
   /** Bits of `StateBit`: what the borrower did to the connection and did not undo. */
   #state = 0
@@ -41,18 +41,16 @@ export class Lease<T extends PooledConnection = Connection> {
   #past = 0
   /** Blocking commands whose reply was not seen. */
   #held = 0
-  #closed: Promise<void> | undefined
-  /** Ends the cleaning phase. */
+  /** There from the cleaning phase on, and what ends that. */
+  #cleaning: Promise<void> | undefined
   #cleaned: (() => void) | undefined
-  #timer: NodeJS.Timeout | undefined
 
-  constructor(member: Member<T>, resetTimeoutMs: number, takeBack: TakeBack<T>) {
+  constructor(member: Member<T>, owner: LeaseOwner<T>) {
     this.#member = member
-    this.#resetTimeoutMs = resetTimeoutMs
-    this.#takeBack = takeBack
+    this.#owner = owner
     const { connection } = member
-    this.#onPush = connection.onPush
-    this.#canReset = connection.reset !== undefined && connection.isAltered !== true
+    member.onPush = connection.onPush
+    member.canReset = connection.reset !== undefined && connection.isAltered !== true
   }
 
   /**
@@ -106,8 +104,8 @@ export class Lease<T extends PooledConnection = Connection> {
    *   change nothing.
    */
   close(): Promise<void> {
-    this.#closed ??= this.#giveBack()
-    return this.#closed
+    if (this.#phase === 'lent') this.#giveBack()
+    return this.#cleaning ?? RETURNED
   }
 
   /**
@@ -143,24 +141,23 @@ export class Lease<T extends PooledConnection = Connection> {
     }
   }
 
-  #giveBack(): Promise<void> {
-    if (this.#phase !== 'lent') return RETURNED
+  #giveBack(): void {
     this.#phase = 'cleaning'
     const remedy = this.#remedy()
     const as = this.#verdict(remedy)
     if (as !== undefined) {
       this.#end(as)
-      return RETURNED
+      return
     }
-    return new Promise((resolve) => {
+    this.#cleaning = new Promise((resolve) => {
       this.#cleaned = resolve
       this.#clean(remedy)
     })
   }
 
   #remedy(): Remedy {
-    const isAltered = this.#canReset && this.#member.connection.isAltered === true
-    return remedyFor(this.#state, isAltered, this.#canReset)
+    const { canReset, connection } = this.#member
+    return remedyFor(this.#state, canReset && connection.isAltered === true, canReset)
   }
 
   /** How the connection comes back if that is known without asking it. */
@@ -175,17 +172,21 @@ export class Lease<T extends PooledConnection = Connection> {
   }
 
   #clean(remedy: Remedy): void {
-    const { connection } = this.#member
-    const boundMs = this.#resetTimeoutMs
+    const { connection, onPush } = this.#member
+    const boundMs = this.#owner.resetTimeoutMs
     if (boundMs > 0) {
       // Not unref'ed: close() may be all that is awaited, and it ends within the bound.
-      this.#timer = setTimeout(() => {
+      const timer = setTimeout(() => {
         const message = `a connection was given back and did not become clean within ${boundMs} ms`
         this.#end('dirty', new PoolError('LEASE_RETURNED', message))
       }, boundMs)
+      const cleaned = this.#cleaned
+      this.#cleaned = () => {
+        clearTimeout(timer)
+        cleaned?.()
+      }
     }
     const state = this.#state
-    const onPush = this.#onPush
     connection.onPush = onPush && ((push) => isLeftover(push, this.#past) || onPush(push))
     cleanUp(connection, state, remedy).then(
       (isUndone) => {
@@ -202,11 +203,10 @@ export class Lease<T extends PooledConnection = Connection> {
   #end(as: ReturnedAs, reason?: Error): void {
     if (this.#phase === 'returned') return
     this.#phase = 'returned'
-    const { connection } = this.#member
-    if (this.#timer !== undefined) clearTimeout(this.#timer)
-    if (connection.onPush !== this.#onPush) connection.onPush = this.#onPush
+    const { connection, onPush } = this.#member
+    if (connection.onPush !== onPush) connection.onPush = onPush
     const why = reason ?? (as === 'dirty' ? leaseReturned(' before its commands were answered') : undefined)
-    this.#takeBack(this.#member, as, why)
+    this.#owner.takeBack(this.#member, as, why)
     this.#cleaned?.()
   }
 }

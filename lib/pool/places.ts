@@ -77,6 +77,17 @@ export class Places<T extends PooledConnection> {
     if (this.#waiters.delete(borrower)) this.#left(borrower, 'aborted')
   }
 
+  /**
+   * Who holds a place gives it, and a connection with it, to who has waited longest. What needs care in between is
+   * left to {@link vacate}: aborted signals, listeners of the channels.
+   */
+  passOn(): Borrower<T> | undefined {
+    const borrower = this.#waiters.first
+    if (borrower === undefined || borrower.signal?.aborted === true || isTraced()) return undefined
+    this.#endWait(borrower, 'place')
+    return borrower
+  }
+
   /** Gives a place back, and on to those who wait. */
   vacate(): void {
     if (!this.#isCounted) return
@@ -122,4 +133,9 @@ export class Places<T extends PooledConnection> {
     const { now, pool } = this.#context
     trace.wait.publish({ pool, duration: now() - borrower.since, outcome })
   }
+}
+
+/** Whether what happens to a connection between two leases is told, step by step. */
+function isTraced(): boolean {
+  return trace.return.hasSubscribers || trace.wait.hasSubscribers
 }

@@ -5,6 +5,7 @@
 //       ├──────── close() ─────┴─────────────────────►   │                          ▲
 //       └──────── destroy() ───┴─────────────────────────┴──────────────────────────┘
 
+import { performance } from 'node:perf_hooks'
 import { type Connection, watchAbort } from '../connection/index.ts'
 import { AbortError, PoolError } from '../errors.ts'
 import type { PoolContext } from './context.ts'
@@ -62,8 +63,8 @@ export class Pool<T extends PooledConnection = Connection> {
    * @throws {PoolError} `POOL_EXHAUSTED`, `QUEUE_FULL`, `POOL_CLOSED`
    * @throws whatever `dial` throws, as it is; what the pool was destroyed with, to those it was serving
    */
-  get(options: BorrowOptions = {}): Promise<Lease<T>> {
-    const { signal } = options
+  get(options?: BorrowOptions): Promise<Lease<T>> {
+    const signal = options?.signal
     if (signal?.aborted) {
       this.#context.counters.aborts++
       return Promise.reject(new AbortError(signal))

@@ -8,6 +8,7 @@
 // `out` is lent, being cleaned or being tested. What leaves has nothing pending and is no longer active: there is
 // nothing left of it to wait for.
 
+import type { BorrowTest } from './borrow-test.ts'
 import type { PoolContext } from './context.ts'
 import { Farewells } from './farewells.ts'
 import { createMember, IdleList, type Member } from './idle-list.ts'
@@ -21,11 +22,14 @@ const politeReasons: ReadonlySet<EvictionReason> = new Set(['overflow', 'idleTim
 export class Stock<T extends PooledConnection> {
   readonly #context: PoolContext<T>
   readonly #onLess: (isIdleLost: boolean) => void
+  /** All of them, in the order in which they were dialed. */
+  readonly #members = new Set<Member<T>>()
   readonly #idle = new IdleList<T>()
-  readonly #out = new IdleList<T>()
   readonly #leaving: Farewells
   #dialing = 0
   readonly #isTimed: boolean
+  /** Whether anybody asks when a connection was used. */
+  readonly #isUseTimed: boolean
   /** Nothing goes back to the idle list any more. */
   #isClosed = false
 
@@ -33,12 +37,14 @@ export class Stock<T extends PooledConnection> {
   constructor(context: PoolContext<T>, onLess: (isIdleLost: boolean) => void) {
     this.#context = context
     this.#onLess = onLess
-    this.#isTimed = context.options.idleTimeoutMs > 0 || context.options.maxConnLifetimeMs > 0
+    const { idleTimeoutMs, maxConnLifetimeMs, pingIfIdleLongerThanMs, testOnBorrow } = context.options
+    this.#isTimed = idleTimeoutMs + maxConnLifetimeMs > 0
+    this.#isUseTimed = idleTimeoutMs + pingIfIdleLongerThanMs > 0 || testOnBorrow !== undefined
     this.#leaving = new Farewells(context.options.resetTimeoutMs, () => onLess(false))
   }
 
   get activeCount(): number {
-    return this.#idle.count + this.#out.count + this.#dialing
+    return this.#members.size + this.#dialing
   }
 
   get idleCount(): number {
@@ -49,9 +55,9 @@ export class Stock<T extends PooledConnection> {
     return this.activeCount === 0 && this.#leaving.count === 0
   }
 
-  /** Of those that are out, the one that has been for longest. From there, {@link Member.newer} leads on. */
-  get longestOut(): Member<T> | undefined {
-    return this.#out.back
+  /** Those that are out, in no order. */
+  *out(): Generator<Member<T>> {
+    for (const member of this.#members) if (this.isOut(member)) yield member
   }
 
   dialStarted(): void {
@@ -73,7 +79,7 @@ export class Stock<T extends PooledConnection> {
     const lifetimeMs = maxConnLifetimeMs - (lifetimeJitterMs > 0 ? Math.random() * lifetimeJitterMs : 0)
     const expiresAt = maxConnLifetimeMs > 0 ? dialedAt + lifetimeMs : Number.POSITIVE_INFINITY
     const member = createMember(connection, dialedAt, expiresAt)
-    this.#out.pushFront(member)
+    this.#members.add(member)
     const { closed } = connection
     if (closed instanceof Promise) {
       const drop = (): void => this.#dropDead(member)
@@ -82,10 +88,25 @@ export class Stock<T extends PooledConnection> {
     return member
   }
 
+  /** Closes what has been idle for too long, then takes the first. */
+  firstIdle(test: BorrowTest<T>): Member<T> | undefined {
+    const { time } = this
+    this.prune(time)
+    return this.nextIdle(test, time)
+  }
+
+  /** The next idle one that is not too old; of those to be tested that is looked at afterwards, as in redigo. */
+  nextIdle(test: BorrowTest<T>, time = this.time): Member<T> | undefined {
+    for (let member = this.takeIdle(); member !== undefined; member = this.takeIdle()) {
+      if (test.isDue(member) || !this.isOverAge(member, time)) return member
+      this.evict(member, 'lifetime')
+    }
+    return undefined
+  }
+
   /** The idle connection used last, of those that live; it is out then. */
   takeIdle(): Member<T> | undefined {
     for (let member = this.#idle.popFront(); member !== undefined; member = this.#idle.popFront()) {
-      this.#out.pushFront(member)
       if (member.connection.error === undefined) return member
       this.evict(member, 'broken')
     }
@@ -121,18 +142,24 @@ export class Stock<T extends PooledConnection> {
     return time >= member.expiresAt
   }
 
+  /** Whether a clean connection would be the first idle one now, and good enough to be lent at once. */
+  wouldKeep(member: Member<T>): boolean {
+    if (member.isRetired || this.#context.options.maxIdle === 0) return false
+    return !this.#isTimed || !this.isOverAge(member, this.time)
+  }
+
   /** Takes a clean connection back: to the front of the idle list, which keeps maxIdle. */
   putIdle(member: Member<T>): void {
     if (member.isRetired && !this.#isClosed) {
       this.evict(member, 'retired')
       return
     }
-    this.#out.delete(member)
     if (this.#isClosed) {
+      this.#drop(member)
       this.#leaving.close(member.connection)
       return
     }
-    member.lastUsedAt = this.#context.now()
+    if (this.#isUseTimed) member.lastUsedAt = this.#context.now()
     this.#idle.pushFront(member)
     const { back } = this.#idle
     if (this.#idle.count > this.#context.options.maxIdle && back !== undefined) this.evict(back, 'overflow')
@@ -142,7 +169,7 @@ export class Stock<T extends PooledConnection> {
   evict(member: Member<T>, reason: EvictionReason, error?: Error): void {
     const { counters, pool } = this.#context
     const { connection } = member
-    member.list?.delete(member)
+    this.#drop(member)
     counters.evictions[reason]++
     if (politeReasons.has(reason)) this.#leaving.close(connection)
     else connection.destroy(error)
@@ -151,7 +178,7 @@ export class Stock<T extends PooledConnection> {
 
   /** Whether it is the pool's still; {@link destroyAll} takes all of them away. */
   isOut(member: Member<T>): boolean {
-    return member.list === this.#out
+    return member.list === undefined && !member.isGone
   }
 
   /** Gives up all idle ones. */
@@ -164,13 +191,14 @@ export class Stock<T extends PooledConnection> {
   /** Idle ones go, those that are out go when they come back. */
   retire(): void {
     this.evictIdle('retired')
-    for (let member = this.#out.back; member !== undefined; member = member.newer) member.isRetired = true
+    for (const member of this.#members) member.isRetired = true
   }
 
   /** Closes the idle ones, and from now on the others when they come back. */
   close(): void {
     this.#isClosed = true
-    for (let member = this.#idle.popFront(); member !== undefined; member = this.#idle.popFront()) {
+    for (let member = this.#idle.front; member !== undefined; member = this.#idle.front) {
+      this.#drop(member)
       this.#leaving.close(member.connection)
     }
   }
@@ -178,12 +206,18 @@ export class Stock<T extends PooledConnection> {
   /** Destroys all that there is. */
   destroyAll(error: Error): void {
     this.#isClosed = true
-    for (const list of [this.#idle, this.#out]) {
-      for (let member = list.popFront(); member !== undefined; member = list.popFront()) {
-        member.connection.destroy(error)
-      }
+    for (const member of this.#members) {
+      this.#drop(member)
+      member.connection.destroy(error)
     }
     this.#leaving.destroyAll(error)
+  }
+
+  /** It is the pool's no longer. */
+  #drop(member: Member<T>): void {
+    this.#idle.delete(member)
+    this.#members.delete(member)
+    member.isGone = true
   }
 
   /** An idle connection whose peer has ended it goes at once. One that is out is seen to when it comes back. */

@@ -3,7 +3,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { getEventListeners } from 'node:events'
 import { Socket } from 'node:net'
 import { type TestContext, test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import {
   Connection,
@@ -398,6 +398,57 @@ test('many commands of one tick begin to leave before it ends', async (t) => {
   assert.equal(server.commands.length, 3 + left + 1)
   connection.destroy()
   await last
+})
+
+/** Whether a command left before the end of the tick in which it is given; given while promises go on. */
+async function leavesEarly(connection: Connection): Promise<boolean> {
+  const controller = new AbortController()
+  process.nextTick(() => controller.abort())
+  const { signal } = controller
+  const { mayHaveExecuted } = await rejection(connection.execute(['ECHO', 'x'], { signal }), AbortError)
+  return mayHaveExecuted
+}
+
+test('commands that come one by one leave without waiting for the end of the tick', async (t) => {
+  const { connection } = await connected(t, echo)
+  assert.equal(await leavesEarly(connection), false)
+  for (let i = 0; i < 10; i++) await connection.call('ECHO', i)
+  assert.equal(await leavesEarly(connection), true)
+  await Promise.all([connection.call('ECHO', 'a'), connection.call('ECHO', 'b')])
+  assert.equal(await leavesEarly(connection), false)
+})
+
+test('where others are under way, no command is taken for a lone one', async (t) => {
+  const { connection } = await connected(t, greet)
+  const unanswered: Promise<unknown>[] = []
+  for (let i = 0; i < 20; i++) {
+    unanswered.push(rejection(connection.call('ECHO', i), ConnectionError))
+    await nextTurn()
+  }
+  assert.equal(await leavesEarly(connection), false)
+  connection.destroy()
+  await Promise.all(unanswered)
+})
+
+test('after lone commands, those given together leave in one write', async (t) => {
+  const { server, connection } = await connected(t, echo)
+  for (let i = 0; i < 10; i++) await connection.call('ECHO', i)
+  const writes: string[] = []
+  server.peers[0]?.socket.on('data', (bytes: Buffer) => writes.push(bytes.toString()))
+  await Promise.all(['MULTI', 'INCR', 'EXEC'].map((word) => connection.call('ECHO', word)))
+  assert.equal(writes.length, 1)
+})
+
+test('a lone command that is aborted by the code that gave it never leaves', async (t) => {
+  const { server, connection } = await connected(t, echo)
+  for (let i = 0; i < 10; i++) await connection.call('ECHO', i)
+  const before = server.commands.length
+  const controller = new AbortController()
+  const given = rejection(connection.execute(['INCR', 'n'], { signal: controller.signal }), AbortError)
+  controller.abort()
+  assert.equal((await given).mayHaveExecuted, false)
+  await connection.call('ECHO', 'x')
+  assert.equal(server.commands.length, before + 1)
 })
 
 test('a signal that was aborted before rejects at once and sends nothing', async (t) => {

@@ -6,28 +6,10 @@ import { type TestContext, test } from 'node:test'
 import type { ConnectionOptions, Credentials } from '../../lib/connection/index.ts'
 import { connect } from '../../lib/connection/index.ts'
 import { PoolError } from '../../lib/errors.ts'
-import { Pool, type PooledConnection, type PoolOptions } from '../../lib/pool/index.ts'
+import { Pool, type PoolOptions } from '../../lib/pool/index.ts'
 import { settled } from '../support/clock.ts'
-import { FakeConnection } from '../support/fake-connection.ts'
+import { ResettableConnection } from '../support/resettable-connection.ts'
 import { greet, type Script, scriptedServer } from '../support/scripted-server.ts'
-
-/** A fake connection with a reset() that counts, and waits while it is held. */
-class ResettableConnection extends FakeConnection implements PooledConnection {
-  isAltered = false
-  resets = 0
-  /** What reset() waits for, or fails with. */
-  outcome: Promise<void> = Promise.resolve()
-
-  async reset(): Promise<void> {
-    this.resets++
-    await this.outcome
-    this.server.isMulti = false
-    this.server.isWatching = false
-    this.server.database = 0
-    this.server.channels.clear()
-    this.server.others.clear()
-  }
-}
 
 function setup(options: Omit<PoolOptions<ResettableConnection>, 'dial'> = {}) {
   const connection = new ResettableConnection()
@@ -135,7 +117,7 @@ test('a command that is refused before it is sent leaves nothing to undo', async
 
 test('a reset that fails costs the connection, and close() resolves', async () => {
   const { pool, connection } = setup()
-  connection.outcome = Promise.reject(new Error('no reset'))
+  connection.outcome = () => Promise.reject(new Error('no reset'))
   await run(pool, 'SELECT 1')
   assert.equal(connection.ended, 'destroyed')
   assert.equal(pool.stats().evictions.dirty, 1)
@@ -144,7 +126,7 @@ test('a reset that fails costs the connection, and close() resolves', async () =
 test('a reset that is not done within resetTimeout costs the connection', async (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] })
   const { pool, connection } = setup({ resetTimeout: 200 })
-  connection.outcome = new Promise(() => undefined)
+  connection.outcome = () => new Promise(() => undefined)
   const lease = await pool.get()
   await lease.call('SELECT', 1)
   const closed = lease.close()

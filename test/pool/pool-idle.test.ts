@@ -289,6 +289,16 @@ test('only a connection that was idle for longer than pingIfIdleLongerThan is as
   dialer.check(pool, { dialed: 1, open: 1, inUse: 0 })
 })
 
+test('it is idle from its return on, not from its dial', async () => {
+  const { pool, dialer, clock } = countedPool({ maxIdle: 1, pingIfIdleLongerThan: 50 })
+  const lease = await pool.get()
+  clock.advance(1000)
+  await lease.close()
+  clock.advance(50)
+  await pool.get()
+  assert.deepEqual(dialer.commands, [])
+})
+
 test('one that does not answer its PING, or with an error, is destroyed, and the next one tried', async () => {
   const { pool, dialer, clock } = countedPool({ maxIdle: 2, pingIfIdleLongerThan: 60 })
   await fill(pool, 2)

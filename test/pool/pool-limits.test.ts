@@ -186,6 +186,24 @@ test('ten thousand waiters are served in the order they came, each at the same c
   assert.equal(pool.stats().waitCount, 10_100)
 })
 
+test('of twenty thousand waiters each costs what each of a thousand does', async () => {
+  /** Microseconds of the process for each of them. */
+  const costOf = async (count: number): Promise<number> => {
+    const { pool } = countedPool(WAITING)
+    const lent = await pool.get()
+    const before = process.cpuUsage()
+    const calls = Array.from({ length: count }, () => pool.use(() => undefined))
+    await lent.close()
+    await Promise.all(calls)
+    const { user, system } = process.cpuUsage(before)
+    return (user + system) / count
+  }
+  await costOf(1000)
+  const cost = await costOf(1000)
+  // if each of them looked at the others, 20 times as much
+  assert.ok((await costOf(20_000)) < Math.max(cost, 1) * 8)
+})
+
 test('of ten thousand waiters every other gives up, from the middle, and the rest are served in order', async () => {
   const { pool } = countedPool(WAITING)
   const lent = await pool.get()

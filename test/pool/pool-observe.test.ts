@@ -44,6 +44,22 @@ test('holders() tells who holds what, for how long, the longest first, with the 
   assert.equal(pool.holders().length, 1)
 })
 
+test('holders() goes by when they were lent, not by when they were dialed', async () => {
+  const { pool, dialer, clock } = countedPool({ maxIdle: 2, leakTimeout: 1000 })
+  const first = await pool.get()
+  clock.advance(10)
+  await pool.get()
+  clock.advance(10)
+  await first.close()
+  await pool.get()
+  clock.advance(1)
+  const held = pool.holders().map(({ connection, heldFor }) => [connection, heldFor])
+  assert.deepEqual(held, [
+    [dialer.connection(1), 11],
+    [dialer.connection(0), 1],
+  ])
+})
+
 test('the stack is that of the call of get(), though the lease came later', async () => {
   const { pool } = countedPool({ maxActive: 1, wait: true, leakStacks: true })
   const lent = await pool.get()

@@ -1,6 +1,7 @@
 // Many pools, each with random options, through random operations by random hands: dials that hang, fail or give
-// nonsense, tests that hang or throw, clean-ups that stall, borrowers that abort, connections that break, ends at any
-// time, new generations, drains, silent sweepers. After every operation the invariants hold. A failure names its seed; RESPOOL_SEED runs it again.
+// nonsense, tests that hang or throw, clean-ups that stall, resets that succeed, fail or hang, borrowers that abort,
+// connections that break, ends at any time, new generations, drains, silent sweepers. After every operation the
+// invariants hold. A failure names its seed; RESPOOL_SEED runs it again.
 
 import assert from 'node:assert/strict'
 import { getEventListeners } from 'node:events'
@@ -9,9 +10,10 @@ import { RespoolError } from '../../lib/errors.ts'
 import { type Lease, Pool, type PoolOptions } from '../../lib/pool/index.ts'
 import { ManualClock, settled } from '../support/clock.ts'
 import { CountingDialer } from '../support/counting-dialer.ts'
-import type { FakeConnection } from '../support/fake-connection.ts'
+import type { FakeConnection, FakeEvents } from '../support/fake-connection.ts'
+import { ResettableConnection } from '../support/resettable-connection.ts'
 
-const STEPS = 30_000
+const STEPS = 50_000
 const STEPS_OF_A_POOL = 300
 const COMMANDS = [
   'PING',
@@ -25,6 +27,8 @@ const COMMANDS = [
   'SSUBSCRIBE s',
 ]
 const RARE_COMMANDS = ['SELECT 1', 'MONITOR', 'BLPOP k 0', 'CLIENT REPLY OFF']
+/** Of those, what costs a connection only if it has no reset(). */
+const UNDONE_BY_RESET = ['SELECT 1', 'MONITOR']
 
 const RETIRED = new Error('retired')
 
@@ -39,6 +43,11 @@ function createRandom(seed: number): () => number {
   }
 }
 
+/** What waits for {@link Scene.step} to end it. */
+interface Held {
+  readonly end: (error?: Error) => void
+}
+
 interface Call {
   readonly controller: AbortController
   isSettled: boolean
@@ -47,7 +56,7 @@ interface Call {
 /** One pool and all who deal with it. */
 class Scene {
   readonly pool: Pool<FakeConnection>
-  readonly dialer = new CountingDialer()
+  readonly dialer: CountingDialer
   readonly clock = new ManualClock()
   readonly #random: () => number
   readonly #maxIdle: number
@@ -63,12 +72,18 @@ class Scene {
   readonly #calls: Call[] = []
   readonly #leases = new Set<Lease<FakeConnection>>()
   readonly #lent = new Set<FakeConnection>()
-  readonly #tests: { readonly signal: AbortSignal; readonly end: (error?: Error) => void }[] = []
+  readonly #tests: (Held & { readonly signal: AbortSignal })[] = []
+  readonly #resets: Held[] = []
+  /** Those that their dialer has altered: no reset is to undo that. */
+  readonly #altered = new Set<ResettableConnection>()
+  readonly #canReset: boolean
   readonly #closing: Promise<void>[] = []
   /** Promises of the pool that must come to an end with it, and how many have. */
   readonly #promised: Promise<unknown>[] = []
   #ended: 'draining' | 'closed' | 'destroyed' | undefined
   served = 0
+  /** Leases of connections that had been reset. */
+  servedAgain = 0
 
   constructor(random: () => number, tick: (ms: number) => void) {
     this.#random = random
@@ -82,6 +97,8 @@ class Scene {
     this.#takesTurns = this.#maxConcurrentDials + dialBackoff > 0
     const maxConnLifetime = this.#chance(0.5) ? 400 : 0
     const minIdle = this.#chance(0.3) ? this.#below(1 + Math.min(this.#maxIdle, this.#maxActive || 9)) : 0
+    this.#canReset = this.#chance(0.5)
+    this.dialer = new CountingDialer(this.#canReset ? (events) => this.#resettable(events) : undefined)
     this.dialer.isHeld = true
     const options: PoolOptions<FakeConnection> = {
       dial: this.dialer.dial,
@@ -116,6 +133,8 @@ class Scene {
       [1, () => this.#destroyLease()],
       [6, () => this.#endDial()],
       [4, () => this.#endTest()],
+      [4, () => this.#endReset()],
+      [0.5, () => this.#alter()],
       [4, () => this.#holdOrAnswer()],
       [1, () => this.#breakOne()],
       [0.3, () => this.pool.retire(RETIRED)],
@@ -147,6 +166,8 @@ class Scene {
     if (this.#maxWaiting > 0) assert.ok(waitingCount <= this.#maxWaiting, `${waitingCount} waiting`)
     if (this.#maxConcurrentDials > 0) assert.ok(this.dialer.held.length <= this.#maxConcurrentDials)
     for (const { connection } of this.pool.holders()) assert.equal(connection.ended, undefined)
+    for (const { resets } of this.#altered)
+      assert.equal(resets, 0, 'a reset undid more than the borrower did')
     if (this.#ended === 'closed' || this.#ended === 'destroyed')
       assert.deepEqual([idleCount, waitingCount], [0, 0])
   }
@@ -175,6 +196,7 @@ class Scene {
     if (this.#ended !== 'destroyed') this.#ended = 'closed'
     while (!this.#isQuiet()) {
       while (this.#tests.length > 0) this.#endTest()
+      while (this.#resets.length > 0) this.#endReset()
       while (this.dialer.held.length > 0) this.#endDial()
       for (const connection of this.dialer.connections) connection.isHeld = false
       for (const connection of this.dialer.connections) connection.answer()
@@ -227,6 +249,7 @@ class Scene {
   #take(lease: Lease<FakeConnection>): void {
     const { connection } = lease
     this.served++
+    if (connection instanceof ResettableConnection && connection.resets > 0) this.servedAgain++
     assert.ok(!this.#lent.has(connection), 'lent twice')
     if (connection.error === undefined) {
       assert.ok(connection.isPristine, `not clean: ${JSON.stringify(connection.server)}`)
@@ -238,7 +261,9 @@ class Scene {
 
   #command(): void {
     const lease = this.#pick([...this.#leases])
-    const command = this.#pick(this.#chance(0.9) ? COMMANDS : RARE_COMMANDS)
+    const isAltering = this.#canReset && this.#chance(0.3)
+    const others = this.#chance(0.9) ? COMMANDS : RARE_COMMANDS
+    const command = this.#pick(isAltering ? UNDONE_BY_RESET : others)
     if (lease === undefined || command === undefined) return
     lease.execute(command.split(' ')).catch(() => undefined) // some are refused, or their connection breaks
   }
@@ -278,6 +303,35 @@ class Scene {
     return new Promise((resolve, reject) => {
       this.#tests.push({ signal, end: (error) => (error === undefined ? resolve() : reject(error)) })
     })
+  }
+
+  #resettable(events: FakeEvents): FakeConnection {
+    const connection = new ResettableConnection(events)
+    connection.isAltered = this.#chance(0.1)
+    if (connection.isAltered) this.#altered.add(connection)
+    connection.outcome = () => this.#reset()
+    return connection
+  }
+
+  #reset(): Promise<void> {
+    if (this.#chance(0.5)) return Promise.resolve()
+    return new Promise((resolve, reject) => {
+      this.#resets.push({ end: (error) => (error === undefined ? resolve() : reject(error)) })
+    })
+  }
+
+  /** Those that hang for too long were given up, and end for nobody. */
+  #endReset(): void {
+    const [pending] = this.#resets.splice(this.#below(this.#resets.length), 1)
+    pending?.end(this.#chance(0.3) ? new Error('a reset that rejects') : undefined)
+  }
+
+  /** By a command that does not pass through the lease. */
+  #alter(): void {
+    const connection = this.#pick([...this.#lent])
+    if (!(connection instanceof ResettableConnection) || connection.isAltered) return
+    connection.isAltered = true
+    connection.server.others.add('behind its back')
   }
 
   #endTest(): void {
@@ -346,6 +400,7 @@ test('whatever happens, no connection, place, call or timer is lost, and none is
   t.diagnostic(`seed ${seed}`)
   const random = createRandom(seed)
   let served = 0
+  let servedAgain = 0
   let step = 0
   // what a promise's handler finds has no one else to be told
   const failures: unknown[] = []
@@ -367,10 +422,12 @@ test('whatever happens, no connection, place, call or timer is lost, and none is
       await scene.finish()
       if (failures.length > 0) throw failures[0]
       served += scene.served
+      servedAgain += scene.servedAgain
     }
   } catch (error) {
     throw new Error(`seed ${seed}, step ${step}`, { cause: error })
   }
-  t.diagnostic(`${served} leases`)
+  t.diagnostic(`${served} leases, ${servedAgain} of connections that were reset`)
   assert.ok(served > STEPS / 50, 'the scene is not lively enough')
+  assert.ok(servedAgain > STEPS / 2500, 'resets are not lively enough')
 })

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import type { Pool } from '../../lib/pool/index.ts'
-import { FakeConnection } from './fake-connection.ts'
+import { FakeConnection, type FakeEvents } from './fake-connection.ts'
 
 interface HeldDial {
   readonly signal: AbortSignal
@@ -24,6 +24,13 @@ export class CountingDialer {
   readonly connections: FakeConnection[] = []
   /** Names of the commands on all connections, in order. */
   commands: string[] = []
+
+  readonly #make: (events: FakeEvents) => FakeConnection
+
+  /** @param make makes the connections, if they are of another kind */
+  constructor(make = (events: FakeEvents): FakeConnection => new FakeConnection(events)) {
+    this.#make = make
+  }
 
   readonly dial = (signal: AbortSignal): Promise<FakeConnection> => {
     this.dialed++
@@ -55,7 +62,7 @@ export class CountingDialer {
 
   #connect(): FakeConnection {
     this.open++
-    const connection = new FakeConnection({
+    const connection = this.#make({
       onEnd: () => {
         this.open--
       },
