@@ -141,6 +141,18 @@ export class Connection {
     this.#incoming.onError = listener
   }
 
+  /**
+   * Strings of pushes as `Buffer`. In RESP2, where a push is an array like any reply, the `replies` of a command in
+   * flight decides for what comes before its reply. @default false
+   */
+  get pushesAsBytes(): boolean {
+    return this.#incoming.pushesAsBytes
+  }
+
+  set pushesAsBytes(value: boolean) {
+    this.#incoming.pushesAsBytes = value
+  }
+
   /** Why the connection ended, from then on; `undefined` while it is usable. */
   get error(): Error | undefined {
     return this.#error

@@ -51,13 +51,22 @@ export class Incoming {
     decoder.feed(bytes, length)
     while (!this.#isStopped) {
       const first = this.#pending.first()
-      const value = decoder.next(first?.asBytes)
+      const value = decoder.next(first === undefined ? decoder.pushesAsBytes : first.asBytes)
       if (value === undefined) break
       if (decoder.isPush) this.#takePush(value as Reply[], first)
       else this.#takeReply(value, first)
     }
     if (this.#isAnswer) this.answeredAt = this.heardAt
     this.#isAnswer = false
+  }
+
+  /** Bulk strings of pushes as bytes; in RESP2 a command in flight decides for those that come meanwhile. */
+  get pushesAsBytes(): boolean {
+    return this.#decoder.pushesAsBytes
+  }
+
+  set pushesAsBytes(value: boolean) {
+    this.#decoder.pushesAsBytes = value
   }
 
   /** Nothing is taken any more, not even the rest of the piece that is being taken. */

@@ -15,8 +15,9 @@ import {
   connect,
   type ExecuteOptions,
   resolveConnectionOptions,
+  watchAbort,
 } from '../connection/index.ts'
-import { ConnectionError } from '../errors.ts'
+import { AbortError, ConnectionError } from '../errors.ts'
 import { type BorrowOptions, type Lease, Pool, type PoolOptions, type PoolStats } from '../pool/index.ts'
 import type { Argument, Reply } from '../resp/index.ts'
 import { deadlineOf, executeBefore } from './deadline.ts'
@@ -89,6 +90,8 @@ export class Endpoint {
   #shared: Connection | undefined
   #connecting: Promise<Connection> | undefined
   readonly #silence: SilenceWatch
+  /** What `dial()` gave out and is open. */
+  readonly #own = new Set<Connection>()
   #pingTimer: NodeJS.Timeout | undefined
   #backoffTimer: NodeJS.Timeout | undefined
   #failures = 0
@@ -210,6 +213,32 @@ export class Endpoint {
     }
   }
 
+  /**
+   * A connection of the caller's own, beside the pool and the shared one, and verified as all are. The caller closes
+   * it; `close()` closes it too, and `fence()` destroys it.
+   *
+   * @throws what {@link connect} throws; why the endpoint has ended
+   */
+  async dial(signal: AbortSignal): Promise<Connection> {
+    if (this.error !== undefined) throw this.error
+    const ending = new AbortController()
+    const unwatch = [signal, this.#ending.signal].map((it) => watchAbort(it, () => ending.abort(it.reason)))
+    if (signal.aborted) ending.abort(signal.reason)
+    try {
+      const connection = await this.#dial(ending.signal)
+      const error = this.error ?? (signal.aborted ? new AbortError(signal) : undefined)
+      if (error !== undefined) {
+        connection.destroy(error) // between the end of the handshake and here
+        throw error
+      }
+      this.#own.add(connection)
+      void connection.closed.then(() => this.#own.delete(connection))
+      return connection
+    } finally {
+      for (const end of unwatch) end()
+    }
+  }
+
   stats(): EndpointStats {
     return Object.freeze({
       address: this.address,
@@ -230,6 +259,7 @@ export class Endpoint {
   fence(error: Error): void {
     if (this.#ended === undefined) this.#stop(error)
     this.#shared?.destroy(error)
+    for (const connection of this.#own) connection.destroy(error)
     this.pool.destroy(error)
     this.#lazy.destroy(error)
   }
@@ -248,13 +278,14 @@ export class Endpoint {
     // one that is out may yet need a connection of its own
     if (this.#lazy.counts.out > 0) await lazyClosed
     const poolClosed = this.pool.close()
+    const ownClosed = [...this.#own].map((connection) => connection.close())
     if (this.#queued > 0) {
       await new Promise<void>((resolve) => {
         this.#onDrained = resolve
       })
     }
     if (this.#ended === undefined) this.#stop(this.#closedError())
-    await Promise.all([this.#shared?.close(), poolClosed])
+    await Promise.all([this.#shared?.close(), poolClosed, ...ownClosed])
   }
 
   #closedError(): ConnectionError {

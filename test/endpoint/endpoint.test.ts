@@ -8,7 +8,13 @@ import { ConnectionError, PoolError, ReplyError, RespoolError, TimeoutError } fr
 import { settled } from '../support/clock.ts'
 import { freePorts } from '../support/free-ports.ts'
 import { eventually } from '../support/real-servers.ts'
-import { greet, type Script, type ScriptedServer, scriptedServer } from '../support/scripted-server.ts'
+import {
+  greet,
+  type Peer,
+  type Script,
+  type ScriptedServer,
+  scriptedServer,
+} from '../support/scripted-server.ts'
 
 type Overrides = Partial<Omit<EndpointOptions, 'connection'>> & { readonly connection?: object }
 
@@ -555,4 +561,55 @@ test('warming a server that is away harms nobody', async (t) => {
   const endpoint = open(t, port)
   endpoint.warm(2)
   await eventually('the dials have failed', () => endpoint.pool.stats().activeCount === 0)
+})
+
+test('a connection of the caller’s own is verified, and ends with the endpoint, however that ends', async (t) => {
+  const server = await scriptedServer(t, obliging)
+  for (const how of ['fence', 'close', 'itself'] as const) {
+    const endpoint = open(t, portOf(server), {
+      verify: async (connection) => void (await connection.call('ROLE')),
+    })
+    const connection = await endpoint.dial(new AbortController().signal)
+    assert.equal(server.peers.at(-1)?.commands.at(-1)?.[0], 'ROLE')
+    assert.equal(await connection.call('ECHO', how), how)
+    assert.equal(endpoint.isConnected, false, 'it is not the shared one')
+    assert.equal(endpoint.pool.stats().activeCount, 0, 'nor one of the pool')
+    if (how === 'itself') await connection.close()
+    else if (how === 'close') await endpoint.close()
+    else endpoint.fence(fenced)
+    await connection.closed
+    assert.equal((connection.error as RespoolError).code, how === 'fence' ? 'FENCED' : 'CONNECTION_CLOSED')
+    if (how === 'itself') continue
+    await assert.rejects(endpoint.dial(new AbortController().signal), {
+      code: how === 'fence' ? 'FENCED' : 'CONNECTION_CLOSED',
+    })
+  }
+})
+
+test('a dial of the caller’s own ends by its signal, or with the endpoint; its failure is trouble', async (t) => {
+  const server = await scriptedServer(t, (command) =>
+    command[0] === 'ROLE' ? undefined : obliging(command, server.peers[0] as Peer),
+  )
+  const troubles: string[] = []
+  const verify = async (connection: Connection) => void (await connection.call('ROLE'))
+  const onTrouble = (error: Error) => troubles.push((error as RespoolError).code)
+  const endpoint = open(t, portOf(server), { verify, onTrouble })
+  const abort = new AbortController()
+  const aborted = endpoint.dial(abort.signal)
+  const fencing = endpoint.dial(new AbortController().signal)
+  await server.until(() => server.commands.filter(([name]) => name === 'ROLE').length === 2)
+  abort.abort()
+  await assert.rejects(aborted)
+  assert.equal(server.peers.length, 2)
+  endpoint.fence(fenced)
+  await assert.rejects(fencing, (error) => error === fenced)
+  await server.until(() => server.openCount === 0)
+  assert.deepEqual(troubles, [])
+  await assert.rejects(open(t, portOf(server)).dial(AbortSignal.abort()), { code: 'ABORT_ERR' })
+
+  const [port = 0] = await freePorts(1)
+  await assert.rejects(open(t, port, { onTrouble }).dial(new AbortController().signal), {
+    code: 'CONNECT_FAILED',
+  })
+  assert.deepEqual(troubles, ['CONNECT_FAILED'])
 })
