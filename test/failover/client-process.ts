@@ -32,6 +32,8 @@ export class ClientProcess {
     this.#plan = plan
     const program = fileURLToPath(new URL('worker.js', import.meta.url))
     this.#child = fork(program, [JSON.stringify(plan)], {
+      // its own, not those of a test runner
+      execArgv: ['--enable-source-maps'],
       serialization: 'advanced',
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     })

@@ -43,9 +43,9 @@ export const requirements: readonly Requirement[] = [
   },
   {
     figure: 'pause of writes in a planned failover, early adoption on',
-    bound: 'median ≤ 250 ms',
+    bound: '≤ 250 ms',
     check: (runs) =>
-      middle(
+      middleAndWorst(
         of(runs, PLANNED).filter(({ adoptEarly }) => adoptEarly),
         ({ phases }) => Math.max(...phases.map(({ outageMs }) => outageMs)),
         250,
@@ -179,12 +179,15 @@ function most(runs: readonly Run[], value: (figures: Figures, run: Run) => numbe
   return { measured: `${Math.round(worst)}${where}`, isMet: worst <= bound }
 }
 
-/** The median, and the worst beside it. */
-function middle(runs: readonly Run[], value: (figures: Figures) => number, bound: number): Verdict {
+/** The worst of all runs counts; the median beside it tells how rare it is. */
+function middleAndWorst(runs: readonly Run[], value: (figures: Figures) => number, bound: number): Verdict {
   const values = runs.flatMap(({ figures }) => (figures === undefined ? [] : [value(figures)]))
   if (values.length === 0) return NOT_MEASURED
-  const measured = `${Math.round(median(values))} (worst ${Math.round(Math.max(...values))})`
-  return { measured, isMet: median(values) <= bound }
+  const worst = Math.max(...values)
+  return {
+    measured: `median ${Math.round(median(values))}, worst ${Math.round(worst)}`,
+    isMet: worst <= bound,
+  }
 }
 
 /** From the announcement to the first write that lasts; a scenario's median is what counts. */
