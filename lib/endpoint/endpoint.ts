@@ -9,6 +9,7 @@
 // for it; those that wait are bounded, and each has its deadline. Every connection passes `verify` before it
 // is used, so that no command reaches a server whose role was not looked at since the interruption.
 
+import { setImmediate as afterReading } from 'node:timers/promises'
 import {
   type Connection,
   type ConnectionOptions,
@@ -112,8 +113,10 @@ export class Endpoint {
       onSuspect: () => this.#suspect(),
       onCalm: () => this.#held.release(),
       onReplaced: (dead, fresh) => {
-        dead.destroy(silent(address, 'a new connection is answered, and this one is not'))
+        const error = silent(address, 'a new connection is answered, and this one is not')
+        dead.destroy(error)
         this.#use(fresh)
+        this.#doubtOthers(error)
       },
     })
     this.pool = new Pool({ ...options.pool, dial: (signal) => this.#dial(signal) })
@@ -449,12 +452,28 @@ export class Endpoint {
     if (pingInterval === 0) return
     this.#pingTimer = setInterval(() => {
       if (connection.pendingCount > 0 || performance.now() - connection.heardAt < pingInterval) return
-      connection.execute(['PING'], { timeout: pingInterval }).catch((error: Error) => {
-        // an error reply is an answer too: somebody is there
-        if (performance.now() - connection.heardAt >= pingInterval)
-          connection.destroy(silent(this.address, 'no answer to PING', error))
-      })
+      void this.#ping(connection, pingInterval)
     }, pingInterval).unref() // idle bookkeeping: a process that is done exits
+  }
+
+  /** What one connection died of in silence, the others may have, too: idle ones are dialed anew, the rest is asked. */
+  #doubtOthers(error: Error): void {
+    const { idleCount } = this.pool.stats()
+    this.pool.retire(error)
+    this.warm(idleCount)
+    for (const connection of this.#own) void this.#ping(connection, this.#options.suspectAfter)
+  }
+
+  /** Ends the connection if nothing is heard; an error reply is an answer, too. */
+  async #ping(connection: Connection, withinMs: number): Promise<void> {
+    const askedAt = performance.now()
+    try {
+      await connection.execute(['PING'], { timeout: withinMs })
+    } catch (error) {
+      await afterReading() // it may be our own loop that was busy: what has come meanwhile is read first
+      if (connection.heardAt < askedAt)
+        connection.destroy(silent(this.address, 'no answer to PING', error as Error))
+    }
   }
 }
 

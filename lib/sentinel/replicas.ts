@@ -24,7 +24,7 @@ const BAD_FLAGS = ['s_down', 'o_down', 'disconnected', 'master_down']
 /** Silent for so long with reads under way: they are taken from it, to be tried elsewhere. */
 const HUNG_MS = 500
 /** But not from one after the other: reads that keep their servers busy for long must not go round all of them. */
-const HUNG_PAUSE_MS = 5_000
+const HUNG_PAUSE_MS = 3_000
 /** Others that have served for longer than this take over most from one that has just come. */
 const ESTABLISHED_MS = 1_000
 

@@ -276,3 +276,24 @@ test('no connection of a suspect server is lent until it is heard', async (t) =>
   await lent
   assert.equal(isLent, true)
 })
+
+test('what one connection died of in silence, the others are asked for: idle ones go, one of the caller’s own that is silent dies', async (t) => {
+  const { server, port, mute } = await moody(t)
+  const endpoint = open(t, port)
+  await endpoint.execute(['ECHO', 'shared']) // peer 0
+  await (await endpoint.lend({})).close() // peer 1, idle
+  const never = new AbortController().signal
+  const well = await endpoint.dial(never) // peer 2
+  const ill = await endpoint.dial(never) // peer 3
+  for (const index of [0, 1, 3]) mute(index)
+  const lost = end(endpoint.execute(['ECHO', 'lost']))
+  assert.equal(await lost, 'CONNECTION_LOST true')
+  await ill.closed
+  assert.match(String(ill.error), /no answer to PING/)
+  assert.equal(well.error, undefined)
+  assert.equal(server.peers[1]?.isClosed, true)
+  await eventually('as many are idle as before', () => endpoint.pool.stats().idleCount === 1)
+  const lease = await endpoint.lend({})
+  assert.equal(await lease.call('ECHO', 'lease'), 'lease')
+  await lease.close()
+})

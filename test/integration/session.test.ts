@@ -317,7 +317,7 @@ test('a durable write that the server refuses for want of replicas was not execu
   const server = await startServer(t, { args: ['--min-replicas-to-write', '1'] })
   const client = createClient({ port: server.port })
   t.after(() => client.destroy())
-  await assert.rejects(client.with({ durable: 1, timeout: 300 }).call('SET', 'k', 'v'), (error) => {
+  await assert.rejects(client.with({ durable: 1, timeout: 1_000 }).call('SET', 'k', 'v'), (error) => {
     assert.ok(error instanceof RespoolError && !(error instanceof DurabilityError), String(error))
     assert.deepEqual([error.code, error.mayHaveExecuted], ['COMMAND_TIMEOUT', false])
     assert.match(error.message, /NOREPLICAS/)

@@ -164,10 +164,16 @@ export class ScriptedSentinel {
 export class ScriptedNode {
   /** What ROLE answers; {@link masterRole} and {@link slaveRole} make one. */
   role: Buffer
-  /** Takes a command before the node does; `'pass'` leaves it to the node. */
+  /**
+   * Takes a command before the node does; `'pass'` leaves it to the node. What comes behind a command that was not
+   * answered is answered behind it, when the test sends the reply.
+   */
   intercept: (command: string[], peer: Peer) => string | Buffer | undefined | 'pass' = () => 'pass'
   server!: ScriptedServer
   readonly #counters = new Map<string, number>()
+  /** Replies of each connection that wait for their turn; `undefined` where the test has yet to answer. */
+  #sends = 0
+  readonly #owed = new WeakMap<Peer, (string | Buffer | undefined)[]>()
 
   constructor(role: Buffer = masterRole()) {
     this.role = role
@@ -183,11 +189,33 @@ export class ScriptedNode {
 
   async listen(t: TestContext, port?: number): Promise<this> {
     const script: Script = (command, peer) => {
+      const owed = this.#owed.get(peer) ?? this.#keepTurns(peer)
+      const sends = this.#sends
       const answer = this.intercept(command, peer)
-      return answer === 'pass' ? this.#answer(command) : answer
+      const reply = answer === 'pass' ? this.#answer(command) : answer
+      if (reply === undefined && sends !== this.#sends) return undefined // the test has sent it already
+      if (reply !== undefined && owed.length === 0) return reply
+      owed.push(reply)
+      return undefined
     }
     this.server = await scriptedServer(t, script, port === undefined ? {} : { port })
     return this
+  }
+
+  #keepTurns(peer: Peer): (string | Buffer | undefined)[] {
+    const owed: (string | Buffer | undefined)[] = []
+    const send = peer.send.bind(peer)
+    peer.send = (wire) => {
+      this.#sends += 1
+      send(wire)
+      owed.shift()
+      for (let next = owed[0]; next !== undefined; next = owed[0]) {
+        send(next)
+        owed.shift()
+      }
+    }
+    this.#owed.set(peer, owed)
+    return owed
   }
 
   /** How often the command arrived. */
