@@ -1,15 +1,17 @@
-// What the documents say, as far as a program can tell: links, names of files, commands and variables, and the
-// JavaScript of the READMEs and of some guides, which is compiled and run.
+// What the documents say, as far as a program can tell: links, names of files, commands and variables, and their code.
+// JavaScript is compiled and run against real servers, and a value that a comment names is the value that comes; TypeScript
+// that imports the package is compiled.
 
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join, posix } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { makeCertificate, missingOpenssl } from './support/certificate.ts'
 import { projectFiles, readProjectFile } from './support/project.ts'
-import { findBinaries, startTopology } from './support/real-servers.ts'
+import { findBinaries, request, startServer, startTopology } from './support/real-servers.ts'
 
 const run = promisify(execFile)
 const root = dirname(fileURLToPath(import.meta.resolve('respool/package.json')))
@@ -20,11 +22,14 @@ const documents: readonly { readonly path: string; readonly text: string }[] = [
   ...projectFiles('docs').filter((path) => path.endsWith('.md')),
 ].map((path) => ({ path, text: readProjectFile(path) }))
 
-/** Documents whose JavaScript is compiled and run; the translation has the README's. */
-const runnable = ['README.md', 'docs/consistency.md'] as const
+/** Documents whose code is compiled and run; the translation has the README's. */
+const runnable = ['README.md', ...projectFiles('docs').filter((path) => path.endsWith('.md'))]
 
-/** Ports of the guide, in the order of `RESPOOL_PORTS`. */
+/** Ports of the guide, in the order of `RESPOOL_PORTS`, and that of a server with TLS and a password. */
 const guidePorts = [6379, 6380, 26379, 26380, 26381] as const
+const tlsPort = 6390
+/** The password of that server; its certificate is `ca.pem` where snippets run. */
+const tlsPassword = 'secret'
 const compilerTimeoutMs = 120_000
 const snippetTimeoutMs = 60_000
 
@@ -78,17 +83,62 @@ function snippetFolder(t: TestContext): string {
   return folder
 }
 
-/** Writes the JavaScript of the documents, a file each, and returns their paths. */
-function writeSnippets(folder: string, change = (code: string) => code): string[] {
-  const snippetsOf = (path: string) =>
-    blocksOf(readProjectFile(path)).filter(({ language }) => language === 'js')
-  assert.ok(snippetsOf('README.md').length >= 5, 'the README has a snippet for each part of the interface')
-  const snippets = runnable.flatMap(snippetsOf)
-  return snippets.map(({ code }, i) => {
-    const path = join(folder, `snippet-${i + 1}.js`)
-    writeFileSync(path, change(code))
-    return path
+/** A block that can be compiled by itself. */
+interface Snippet {
+  /** Where it is, `guide.md-3.js`: the third such block of docs/guide.md. */
+  readonly name: string
+  readonly code: string
+}
+
+/** The blocks of JavaScript, and those of TypeScript that are whole: they import the package. */
+function snippetsOf(path: string): Snippet[] {
+  const isWhole = (code: string) => /^import .* from 'respool'$/m.test(code)
+  return blocksOf(readProjectFile(path))
+    .filter(({ language, code }) => language === 'js' || (language === 'ts' && isWhole(code)))
+    .map(({ language, code }, i) => ({ name: `${posix.basename(path)}-${i + 1}.${language}`, code }))
+}
+
+const snippets = runnable.flatMap(snippetsOf)
+
+/**
+ * The code with a check at each line that is a whole expression, or the definition of one constant, and has its value
+ * as a comment: `await redis.get('key') // 'value'`. A comment that is no value is only a comment.
+ */
+function withChecks(code: string): { readonly code: string; readonly checks: number } {
+  let checks = 0
+  const lines = code.split('\n').map((line) => {
+    const [, before = '', expression = '', value = ''] =
+      /^(\s*(?:const .+? = )?)(\S.*?)\s+\/\/ (.+)$/.exec(line) ?? []
+    if (!isExpression(expression) || !isValue(value)) return line
+    checks += 1
+    return `${before}__is(${expression}, ${value})`
   })
+  const check = `
+import __assert from 'node:assert/strict'
+function __is(actual, expected) {
+  __assert.deepEqual(Buffer.isBuffer(actual) ? actual : structuredClone(actual), expected)
+  return actual
+}
+`
+  return { code: `${lines.join('\n')}${check}`, checks }
+}
+
+function isExpression(text: string): boolean {
+  return parses(`async () => (${text})`)
+}
+
+function isValue(text: string): boolean {
+  if (!/^(?:['"\d[{-]|null$|true$|false$|undefined$|new Map|Buffer\.)/.test(text)) return false
+  return parses(`[${text}].length`) && new Function(`return [${text}].length`)() === 1
+}
+
+function parses(text: string): boolean {
+  try {
+    new Function(`return (${text})`)
+    return true
+  } catch {
+    return false
+  }
 }
 
 test('every relative link leads to a file, and to a heading where it names one', () => {
@@ -176,9 +226,15 @@ test('both READMEs have the same code and output, but for the comments', () => {
   assert.deepEqual(chinese, english)
 })
 
+test('every block of JavaScript is a program: it imports what it uses', () => {
+  for (const { name, code } of snippets) {
+    assert.match(code, /^import .* from 'respool'$/m, `${name} does not import the package`)
+  }
+})
+
 test('the code of the documents is right by its types', async (t) => {
   const folder = snippetFolder(t)
-  writeSnippets(folder)
+  for (const { name, code } of snippets) writeFileSync(join(folder, name), code)
   const compilerOptions = {
     allowJs: true,
     checkJs: true,
@@ -187,7 +243,7 @@ test('the code of the documents is right by its types', async (t) => {
     declaration: false,
     noUnusedLocals: false,
   }
-  const project = { extends: '../../tsconfig.json', compilerOptions, include: ['*.js'] }
+  const project = { extends: '../../tsconfig.json', compilerOptions, include: ['*.js', '*.ts'] }
   writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(project))
   const compiler = join(root, 'node_modules/typescript/bin/tsc')
   const result = await run(process.execPath, [compiler, '-p', folder], { timeout: compilerTimeoutMs }).catch(
@@ -197,14 +253,31 @@ test('the code of the documents is right by its types', async (t) => {
   assert.ok(!(result instanceof Error), String(result))
 })
 
-test('the code of the documents runs to its end against real servers, and its process exits', async (t) => {
+test('the code of the documents runs to its end, gives what its comments say, and its process exits', async (t) => {
   if (findBinaries() === undefined) return t.skip('no server to run it against')
+  const folder = snippetFolder(t)
   const { master, replicas, sentinels } = await startTopology(t)
-  const ports = [master, ...replicas, ...sentinels].map(({ port }) => String(port))
-  const onTheirPorts = (code: string) =>
-    code.replace(/\b\d{4,5}\b/g, (port) => ports[guidePorts.findIndex((it) => String(it) === port)] ?? port)
-  for (const path of writeSnippets(snippetFolder(t), onTheirPorts)) {
-    const { stderr } = await run(process.execPath, [path], { timeout: snippetTimeoutMs })
-    assert.equal(stderr, '', path)
+  const ports = new Map<string, number>(
+    [master, ...replicas, ...sentinels].map(({ port }, i) => [String(guidePorts[i]), port]),
+  )
+  if (missingOpenssl() === false) {
+    const { certPath: cert, keyPath: key } = makeCertificate(t)
+    const { port } = await startServer(t, { password: tlsPassword, tls: { cert, key, ca: cert } })
+    ports.set(String(tlsPort), port)
+    copyFileSync(cert, join(folder, 'ca.pem'))
   }
+  let checked = 0
+  for (const { name, code: written } of snippets) {
+    if (name.endsWith('.ts') || (written.includes(String(tlsPort)) && !ports.has(String(tlsPort)))) continue
+    await request(master, 'FLUSHALL')
+    const { code, checks } = withChecks(
+      written.replace(/\b\d{4,5}\b/g, (port) => String(ports.get(port) ?? port)),
+    )
+    checked += checks
+    writeFileSync(join(folder, name), code)
+    const options = { cwd: folder, timeout: snippetTimeoutMs }
+    const { stderr } = await run(process.execPath, [name], options)
+    assert.equal(stderr, '', name)
+  }
+  assert.ok(checked > 50, `${checked} values of comments were checked`)
 })
