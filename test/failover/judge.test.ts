@@ -271,3 +271,15 @@ test('a message that was published when all was well, and never came, is missing
   // the second was published when the subscription had not had the time to move
   assert.deepEqual(figures.subscription, { gapMs: 4_101 - 900, missing: 1, outOfOrder: 0 })
 })
+
+test('a message that was held through a later switch, and published before the subscription followed, is not missing', () => {
+  const writes = steady(0, 8_000)
+  const subscription = { publishedAt: [500, 5_010, 5_900, 6_100], received: [{ at: 501, number: 0 }] }
+  const figures = judge(
+    ledgerOf({ writes, switchAt: 5_000, subscription }),
+    [phaseOf({})],
+    found(writes),
+    COMMAND_TIMEOUT,
+  )
+  assert.equal(figures.subscription?.missing, 1)
+})

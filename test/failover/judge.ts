@@ -7,6 +7,7 @@
 // Only unique keys can be looked up. A register or the common counter is taken for lost when a unique key that was
 // written right before or after it is: what one connection carries keeps its order.
 
+import { firstAbove, longestGap } from './instants.ts'
 import { type CommandLog, kindOf, type Ledger } from './protocol.ts'
 
 /** One fault, up to the next one or the end. */
@@ -18,6 +19,8 @@ export interface Phase {
   readonly announcedAt: number | undefined
   /** The client’s connections to it are to be replaced, and the server stays. */
   readonly isHalfOpen: boolean
+  /** Sentinel's own doing: with down-after 1 s it now and then takes a master that it has just got for down. */
+  readonly isUnprovoked?: boolean
   /** Until when no announcement could reach the client, because the fault kept it from the sentinels. */
   readonly cutOffUntil: number | undefined
 }
@@ -30,6 +33,7 @@ export interface Findings {
 }
 
 export interface PhaseFigures {
+  readonly isUnprovoked: boolean
   /** From the fault to the first announcement. */
   readonly announcedAfterMs: number | undefined
   /** The longest time between two writes that last: from the last one before the fault to the first one after it. */
@@ -85,8 +89,6 @@ const SOCKET_MS = 1_000
 const LATE_MS = 1_000
 /** What was sent just before the fault belongs to it. */
 const BEFORE_MS = 100
-/** A pause of writes that is shorter is none, so that nothing was replaced. */
-const PAUSE_MS = 200
 /** What it may take to learn of a replacement once somebody can tell it: a connection, and a round of questions. */
 const LEARN_MS = 100
 /** How long a subscription may take to follow, before a message that is missing counts. */
@@ -156,6 +158,7 @@ function phaseFigures(
   const since = (at: number | undefined) =>
     toldAt === undefined || at === undefined ? undefined : at - toldAt
   return {
+    isUnprovoked: phase.isUnprovoked ?? false,
     announcedAfterMs: announcedAt === undefined ? undefined : announcedAt - faultAt,
     outageMs: outage.ms,
     hasRecovered: outage.endsAt !== undefined,
@@ -243,7 +246,7 @@ function lateOnes({ fate, sentAt, settledAt }: CommandLog, commandTimeout: numbe
 }
 
 function subscriptionFigures(
-  { subscription }: Ledger,
+  { subscription, switches }: Ledger,
   phases: readonly Phase[],
   lasting: readonly number[],
 ): SubscriptionFigures | undefined {
@@ -253,6 +256,11 @@ function subscriptionFigures(
   const lastFaultAt = phases.at(-1)?.faultAt ?? 0
   const end = lasting.at(-1) ?? lastFaultAt
   const wellSince = longestGap(lasting, lastFaultAt - BEFORE_MS, end).endsAt ?? end
+  // what was held is published at once, before the subscription has followed
+  const isFollowing = (instant: number) =>
+    [wellSince, ...switches.map(({ at }) => at)].some(
+      (at) => instant >= at && instant <= at + RESUBSCRIBED_MS,
+    )
   const got = new Set(received.map(({ number }) => number))
   return {
     gapMs: longestGap(
@@ -260,7 +268,8 @@ function subscriptionFigures(
       faultAt - BEFORE_MS,
       end,
     ).ms,
-    missing: publishedAt.filter((at, number) => at > wellSince + RESUBSCRIBED_MS && !got.has(number)).length,
+    missing: publishedAt.filter((at, number) => at > wellSince && !isFollowing(at) && !got.has(number))
+      .length,
     outOfOrder: received.filter(({ number }, i) => number < (received[i - 1]?.number ?? 0)).length,
   }
 }
@@ -268,34 +277,6 @@ function subscriptionFigures(
 /** When the commands were acknowledged, in the order of time. */
 function instantsOf({ fate, settledAt }: CommandLog, counts: (number: number) => boolean): number[] {
   return settledAt.filter((_, number) => fate[number] === 'ok' && counts(number)).sort((a, b) => a - b)
-}
-
-/** The longest time between two instants in a row, or from the last one to the end, which then ends in nothing. */
-function longestGap(
-  instants: readonly number[],
-  from: number,
-  end: number,
-): { readonly ms: number; readonly endsAt: number | undefined } {
-  let longest: { ms: number; endsAt: number | undefined } = { ms: 0, endsAt: from }
-  let last = from
-  for (const at of instants) {
-    if (at < from || at > end) continue
-    if (at - last > longest.ms) longest = { ms: at - last, endsAt: at }
-    last = at
-  }
-  return end - last > longest.ms && end - last > PAUSE_MS ? { ms: end - last, endsAt: undefined } : longest
-}
-
-/** The index of the first number above `value` in a sorted list; its length if there is none. */
-function firstAbove(sorted: readonly number[], value: number): number {
-  let low = 0
-  let high = sorted.length
-  while (low < high) {
-    const middle = (low + high) >> 1
-    if ((sorted[middle] as number) > value) high = middle
-    else low = middle + 1
-  }
-  return low
 }
 
 function endsWithPort(address: string, port: number): boolean {

@@ -44,7 +44,7 @@ export function line(run: Run): string {
   }
   const parts = figures.phases.map(
     (phase) =>
-      `outage ${ms(phase.outageMs)}, announced ${ms(phase.announcedAfterMs)}, first write ${signed(phase.recoveredAfterMs)}, switched ${signed(phase.switchedAfterMs)}, read gap ${ms(phase.readGapMs)}, sockets left ${phase.socketsLeft}`,
+      `${phase.isUnprovoked ? 'UNPROVOKED FAILOVER: ' : ''}outage ${ms(phase.outageMs)}, announced ${ms(phase.announcedAfterMs)}, first write ${signed(phase.recoveredAfterMs)}, switched ${signed(phase.switchedAfterMs)}, read gap ${ms(phase.readGapMs)}, sockets left ${phase.socketsLeft}`,
   )
   const { subscription: sub } = figures
   parts.push(
@@ -105,8 +105,9 @@ function nameOf({ scenario, adoptEarly, rate }: Run): string {
   return [scenario, ...differences].join(', ')
 }
 
+/** Those that the scenario provoked. */
 function phasesOf({ figures }: Run): readonly PhaseFigures[] {
-  return figures?.phases ?? []
+  return figures?.phases.filter(({ isUnprovoked }) => !isUnprovoked) ?? []
 }
 
 function recoveredAfterMs(run: Run): number | undefined {

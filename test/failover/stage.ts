@@ -142,8 +142,24 @@ export class Stage {
     return all.sort((a, b) => a.at - b.at)
   }
 
+  /** The faults, and failovers that nobody asked for, in the order of time. */
   get phases(): readonly Phase[] {
-    return this.#faults.map((fault) => ({ ...fault, announcedAt: this.#announcementAfter(fault)?.at }))
+    const own = this.#faults.map((fault) => ({ ...fault, announcedAt: this.#announcementAfter(fault)?.at }))
+    const rest = this.announcements.filter(
+      ({ at, fromPort }, i, all) =>
+        at >= (own[0]?.faultAt ?? Number.POSITIVE_INFINITY) &&
+        !own.some(({ masterPort }) => masterPort === fromPort) &&
+        all.findIndex((it) => it.fromPort === fromPort) === i,
+    )
+    const unprovoked = rest.map(({ at, fromPort }) => ({
+      faultAt: this.#beganAt(fromPort) ?? at,
+      masterPort: fromPort,
+      announcedAt: at,
+      isHalfOpen: false,
+      isUnprovoked: true,
+      cutOffUntil: undefined,
+    }))
+    return [...own, ...unprovoked].sort((a, b) => a.faultAt - b.faultAt)
   }
 
   /** The server that the sentinels tell by that port. */
@@ -156,6 +172,14 @@ export class Stage {
 
   pause(ms: number): Promise<void> {
     return sleep(ms)
+  }
+
+  /** When a sentinel tried to replace the master of that port first. */
+  #beganAt(port: number): number | undefined {
+    const tries = this.#heard
+      .flat()
+      .filter(({ channel, payload }) => channel === '+try-failover' && payload.endsWith(` ${port}`))
+    return tries.length === 0 ? undefined : performance.timeOrigin + Math.min(...tries.map(({ at }) => at))
   }
 
   #announcementAfter({ faultAt, masterPort }: Fault): Announcement | undefined {
