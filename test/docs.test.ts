@@ -98,7 +98,38 @@ function snippetsOf(path: string): Snippet[] {
     .map(({ language, code }, i) => ({ name: `${posix.basename(path)}-${i + 1}.${language}`, code }))
 }
 
-const snippets = runnable.flatMap(snippetsOf)
+/** The rows of docs/coming-from.md, under the heading of each thing: the client, and its lines of code. */
+const things = readProjectFile('docs/coming-from.md')
+  .split(/^### \d+\. /m)
+  .slice(1)
+  .map((text) => ({
+    title: text.slice(0, text.indexOf('\n')),
+    rows: new Map(
+      [...text.matchAll(/^\| ([^|]*\w[^|]*) \| (.*) \|$/gm)].map(([, client = '', cell = '']) => [
+        client.replaceAll('*', ''),
+        [...cell.matchAll(/`([^`]+)`/g)].map(([, code = '']) => code),
+      ]),
+    ),
+  }))
+
+/** Our rows as one program, in which each begins with an empty server. */
+const ourRows: Snippet = {
+  name: 'coming-from.md-things.js',
+  code: [
+    "import { readFileSync } from 'node:fs'",
+    "import { connect, createClient, Pool } from 'respool'",
+    'const redis = createClient({ port: 6379 })',
+    ...things.flatMap(({ title, rows }) => [
+      `await redis.flushall() // ${title}`,
+      '{',
+      ...(rows.get('respool') ?? []),
+      '}',
+    ]),
+    'await redis.close()',
+  ].join('\n'),
+}
+
+const snippets = [...runnable.flatMap(snippetsOf), ourRows]
 
 /**
  * The code with a check at each line that is a whole expression, or the definition of one constant, and has its value
@@ -226,6 +257,14 @@ test('both READMEs have the same code and output, but for the comments', () => {
   assert.deepEqual(chinese, english)
 })
 
+test('each of the thirty things that people do is told for all four clients', () => {
+  assert.equal(things.length, 30)
+  for (const { title, rows } of things) {
+    assert.deepEqual([...rows.keys()], ['ioredis', 'node-redis', 'redigo', 'respool'], title)
+    assert.notEqual(rows.get('respool')?.length, 0, title)
+  }
+})
+
 test('every block of JavaScript is a program: it imports what it uses', () => {
   for (const { name, code } of snippets) {
     assert.match(code, /^import .* from 'respool'$/m, `${name} does not import the package`)
@@ -270,6 +309,7 @@ test('the code of the documents runs to its end, gives what its comments say, an
   for (const { name, code: written } of snippets) {
     if (name.endsWith('.ts') || (written.includes(String(tlsPort)) && !ports.has(String(tlsPort)))) continue
     await request(master, 'FLUSHALL')
+    // ports of the documents are those of the servers here
     const { code, checks } = withChecks(
       written.replace(/\b\d{4,5}\b/g, (port) => String(ports.get(port) ?? port)),
     )
