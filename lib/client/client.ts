@@ -22,6 +22,10 @@ import { defineMethods } from './methods.ts'
 import { type ClientOptions, resolveClientOptions } from './options.ts'
 import type { Shaper } from './replies.ts'
 import type { Router } from './router.ts'
+import { defineScript, type Script } from './script.ts'
+import type { Caller } from './script-call.ts'
+import { defineLibrary, type FunctionCalls } from './script-library.ts'
+import type { FunctionTable, KeyCount, LibraryOptions, ScriptOptions } from './script-options.ts'
 import { Session, type SessionOptions } from './session.ts'
 import { SingleRouter } from './single-router.ts'
 import { type MessageListener, Subscribers } from './subscribers.ts'
@@ -130,6 +134,35 @@ export class CommandView<T extends string | Buffer = string> {
   }
 
   /**
+   * Defines a script that runs on the server: once, to be called as often as one likes. It is called by its hash, and sent
+   * in full where a server does not have it. It counts as a write, unless it is `readOnly`. See docs/scripts.md.
+   *
+   * @returns a function of keys and arguments, with a `with()` of its own
+   * @throws {TypeError} {RangeError} at once: an option that is wrong
+   * @example
+   * const addUpTo = redis.script({
+   *   lua: `local n = redis.call('INCR', KEYS[1]) return math.min(n, ARGV[1])`,
+   *   keys: 1,
+   *   parse: Number,
+   * })
+   * await addUpTo(['visits'], [100])
+   */
+  script<K extends KeyCount, R = Reply>(options: ScriptOptions<K, R>): Script<K, R> {
+    return defineScript(callerOf(this.#router, this.#work, this.#options), options)
+  }
+
+  /**
+   * Defines a library of functions that run on the server (Redis 7, Valkey): each is called by its name, and the library
+   * is loaded, replacing what has its name, where a function is found to be missing. See docs/scripts.md.
+   *
+   * @returns the functions that `functions` names, each as {@link script} gives one
+   * @throws {TypeError} {RangeError} at once: an option that is wrong
+   */
+  functions<const F extends FunctionTable>(options: LibraryOptions<F>): FunctionCalls<F> {
+    return defineLibrary(callerOf(this.#router, this.#work, this.#options), options)
+  }
+
+  /**
    * Of a session: what its reads have to have seen, as a short string of `[\w.-]` for {@link session} there or
    * in another process. Take it when the writes have ended: while one is under way, or in doubt, it only says that
    * reads go to the master first. `undefined` before the session's first write, and where there is no session.
@@ -215,6 +248,16 @@ export class Client extends EventEmitter<ClientEvents> {
   /** See {@link CommandView.session}. */
   session(options?: SessionOptions): CommandView {
     return this.#view.session(options)
+  }
+
+  /** See {@link CommandView.script}. */
+  script<K extends KeyCount, R = Reply>(options: ScriptOptions<K, R>): Script<K, R> {
+    return this.#view.script(options)
+  }
+
+  /** See {@link CommandView.functions}. */
+  functions<const F extends FunctionTable>(options: LibraryOptions<F>): FunctionCalls<F> {
+    return this.#view.functions(options)
   }
 
   /**
@@ -373,6 +416,10 @@ export class Client extends EventEmitter<ClientEvents> {
  */
 export function createClient(options: ClientOptions | string | URL = {}): Client {
   return new Client(options)
+}
+
+function callerOf(route: Router, work: Work, options: DispatchOptions): Caller {
+  return { route, work, options, with: (others) => callerOf(route, work, merge(options, others)) }
 }
 
 function merge(base: DispatchOptions, options: CommandOptions): DispatchOptions {

@@ -11,6 +11,7 @@ import { type Connection, type ExecuteOptions, watchAbort } from '../connection/
 import {
   type Endpoint,
   heldBytes,
+  isMadeUp,
   isRetriable,
   outcomeOf,
   RETRY_MS,
@@ -72,9 +73,32 @@ export function dispatch(
   })
 }
 
-function exchangeOf(command: readonly Argument[], options: DispatchOptions): Exchange {
-  const { readFrom, durable, session } = options
-  let exchange = plainExchange(command, readFrom)
+/**
+ * {@link dispatch} of what is more than a command: the exchange sends it.
+ *
+ * @param command what it amounts to; checked and ours
+ * @param startedAt instant of `performance.now()` from which its deadline counts
+ */
+export function dispatchExchange(
+  route: Route,
+  work: Work,
+  command: readonly Argument[],
+  options: DispatchOptions,
+  exchange: Exchange,
+  startedAt: number,
+): Promise<Reply> {
+  if (work.isClosing) return Promise.reject(closedError())
+  return work.do(() => new Attempts(route, command, options, exchange, startedAt).run())
+}
+
+/** @param sent what is sent of it, with what a session and `durable` send besides */
+export function exchangeOf(
+  command: readonly Argument[],
+  options: DispatchOptions,
+  sent: Exchange = plainExchange(command, options.readFrom),
+): Exchange {
+  const { durable, session } = options
+  let exchange = sent
   if (isReadOnly(command)) return session === undefined ? exchange : new SessionRead(session, exchange)
   if (durable !== undefined) {
     if (exchange.needsLease)
@@ -194,10 +218,11 @@ class Attempts {
   /** Returns when the command may be tried again; else throws why not. */
   async #recover(endpoint: Endpoint, error: unknown): Promise<void> {
     const { signal, isIdempotent, timeout } = this.#options
-    if (!(error instanceof RespoolError)) throw error
+    if (!(error instanceof RespoolError) || isMadeUp(error, this.#command)) throw error
     const isMoved = error.code === 'POOL_CLOSED' && endpoint.error !== undefined
     if (this.#route.isClosed) throw isMoved || outcomeOf(error) === 'not-sent' ? closedError(error) : error
-    if (!isMoved && !isRetriable(error, isReadOnly(this.#command) || isIdempotent)) throw error
+    const readsOnly = this.#exchange.isReadOnly ?? isReadOnly(this.#command)
+    if (!isMoved && !isRetriable(error, readsOnly || isIdempotent)) throw error
     if (error.mayHaveExecuted && error instanceof ConnectionError) {
       this.#lost = error
       if (this.#exchange.needsLease)

@@ -10,6 +10,17 @@ export type { Commands } from './commands.gen.ts'
 export type { ClientOptions, ClientSentinelOptions } from './options.ts'
 export { parseClientList, parseInfo } from './replies-text.ts'
 export type * from './replies-types.ts'
+export type { Script } from './script.ts'
+export type { FunctionCall } from './script-call.ts'
+export type { FunctionCalls } from './script-library.ts'
+export type {
+  FunctionOptions,
+  FunctionTable,
+  KeyCount,
+  Keys,
+  LibraryOptions,
+  ScriptOptions,
+} from './script-options.ts'
 export type { SessionOptions } from './session.ts'
 export type { MessageListener } from './subscribers.ts'
 export type { Subscription } from './subscription.ts'
