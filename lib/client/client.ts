@@ -22,6 +22,8 @@ import { defineMethods } from './methods.ts'
 import { type ClientOptions, resolveClientOptions } from './options.ts'
 import type { Shaper } from './replies.ts'
 import type { Router } from './router.ts'
+import { type ScanIterator, scanIterator } from './scan.ts'
+import type { KeyScanOptions, ScanOptions } from './scan-options.ts'
 import { defineScript, type Script } from './script.ts'
 import type { Caller } from './script-call.ts'
 import { defineLibrary, type FunctionCalls } from './script-library.ts'
@@ -163,6 +165,34 @@ export class CommandView<T extends string | Buffer = string> {
   }
 
   /**
+   * All keys of the database, for a `for await` loop: page by page, at the consumer's pace. As the server's SCAN has it, what
+   * is there all the time comes at least once, perhaps twice; what comes or goes meanwhile may come or not. All pages are
+   * of one server, the one that `readFrom` says at the beginning. `timeout` is for each page. See docs/iteration.md.
+   *
+   * @throws {ConnectionError} out of the loop: `SCAN_INTERRUPTED`, its server is gone or was replaced
+   * @throws out of the loop, what {@link CommandView.call} throws
+   * @throws {TypeError} {RangeError} at once: an option that is wrong
+   */
+  scanIterator(options?: KeyScanOptions): ScanIterator<T> {
+    return scanIterator(callerOf(this.#router, this.#work, this.#options), 'SCAN', undefined, options)
+  }
+
+  /** The fields of a hash and their values; see {@link scanIterator}. */
+  hscanIterator(key: Argument, options?: ScanOptions): ScanIterator<[field: T, value: T]> {
+    return scanIterator(callerOf(this.#router, this.#work, this.#options), 'HSCAN', key, options)
+  }
+
+  /** The members of a set; see {@link scanIterator}. */
+  sscanIterator(key: Argument, options?: ScanOptions): ScanIterator<T> {
+    return scanIterator(callerOf(this.#router, this.#work, this.#options), 'SSCAN', key, options)
+  }
+
+  /** The members of a sorted set and their scores; see {@link scanIterator}. */
+  zscanIterator(key: Argument, options?: ScanOptions): ScanIterator<[member: T, score: number]> {
+    return scanIterator(callerOf(this.#router, this.#work, this.#options), 'ZSCAN', key, options)
+  }
+
+  /**
    * Of a session: what its reads have to have seen, as a short string of `[\w.-]` for {@link session} there or
    * in another process. Take it when the writes have ended: while one is under way, or in doubt, it only says that
    * reads go to the master first. `undefined` before the session's first write, and where there is no session.
@@ -258,6 +288,26 @@ export class Client extends EventEmitter<ClientEvents> {
   /** See {@link CommandView.functions}. */
   functions<const F extends FunctionTable>(options: LibraryOptions<F>): FunctionCalls<F> {
     return this.#view.functions(options)
+  }
+
+  /** See {@link CommandView.scanIterator}. */
+  scanIterator(options?: KeyScanOptions): ScanIterator<string> {
+    return this.#view.scanIterator(options)
+  }
+
+  /** See {@link CommandView.hscanIterator}. */
+  hscanIterator(key: Argument, options?: ScanOptions): ScanIterator<[field: string, value: string]> {
+    return this.#view.hscanIterator(key, options)
+  }
+
+  /** See {@link CommandView.sscanIterator}. */
+  sscanIterator(key: Argument, options?: ScanOptions): ScanIterator<string> {
+    return this.#view.sscanIterator(key, options)
+  }
+
+  /** See {@link CommandView.zscanIterator}. */
+  zscanIterator(key: Argument, options?: ScanOptions): ScanIterator<[member: string, score: number]> {
+    return this.#view.zscanIterator(key, options)
   }
 
   /**

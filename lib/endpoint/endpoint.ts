@@ -88,6 +88,7 @@ export class Endpoint {
   /** Tells a `close()` that nobody waits any more. */
   #onDrained: (() => void) | undefined
   #shared: Connection | undefined
+  #sharedCount = 0
   #connecting: Promise<Connection> | undefined
   readonly #silence: SilenceWatch
   /** What `dial()` gave out and is open. */
@@ -138,6 +139,11 @@ export class Endpoint {
   /** Whether the shared connection is up. */
   get isConnected(): boolean {
     return this.#shared !== undefined && this.#shared.error === undefined
+  }
+
+  /** How many shared connections there have been: another number, another connection. */
+  get connectionCount(): number {
+    return this.#sharedCount
   }
 
   /** Whether the shared connection owes replies and has been silent for `suspectAfter`: commands wait. */
@@ -386,6 +392,7 @@ export class Endpoint {
   /** From now on it is the shared connection. */
   #use(connection: Connection): void {
     this.#shared = connection
+    this.#sharedCount += 1
     this.#failures = 0
     this.#lastFailure = undefined
     void connection.closed.then(() => this.#lose(connection))
