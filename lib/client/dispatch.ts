@@ -21,6 +21,7 @@ import {
 import { AbortError, ConnectionError, ReplyError, RespoolError, TimeoutError } from '../errors.ts'
 import type { Lease } from '../pool/index.ts'
 import { type Argument, checkCommand, type Reply } from '../resp/index.ts'
+import { executeUnblockably } from './blocking.ts'
 import { durableExchange } from './durable.ts'
 import { type Exchange, plainExchange } from './exchange.ts'
 import { type Session, SessionRead, sessionWrite } from './session.ts'
@@ -182,8 +183,11 @@ class Attempts {
       return await exchange.attempt(endpoint, endpoint.address, { replies, signal, timeout: this.#leftMs() })
     }
     const lease = await this.#borrow(endpoint)
+    const attempt = (ending: AbortSignal | undefined) =>
+      exchange.attempt(lease, endpoint.address, { replies, signal: ending, timeout: this.#leftMs() })
     try {
-      return await exchange.attempt(lease, endpoint.address, { replies, signal, timeout: this.#leftMs() })
+      if (signal === undefined || !isBlocking(this.#command)) return await attempt(signal)
+      return await executeUnblockably(endpoint, lease.connection, signal, attempt)
     } finally {
       await lease.close()
     }
