@@ -16,7 +16,7 @@ import type { Reply } from '../resp/index.ts'
 
 /** Several round trips; how long an abort takes at a server that does not answer. */
 const UNBLOCK_MS = 250
-/** Between two questions: the command may have been overtaken by the first. */
+/** Between two questions: the command may have been overtaken by the first. Replies of the two connections are closer. */
 const ASK_AGAIN_MS = 10
 
 /**
@@ -55,8 +55,12 @@ export async function executeUnblockably(
   } finally {
     unwatch()
     // a question that is still on its way must not meet the command of the next borrower
-    if (unblocking !== undefined && !(await unblocking)) connection.destroy()
+    if (unblocking !== undefined && !(await Promise.race([unblocking, moment()]))) connection.destroy()
   }
+}
+
+function moment(): Promise<boolean> {
+  return sleep(ASK_AGAIN_MS, false, { ref: false })
 }
 
 /**
@@ -74,7 +78,7 @@ async function unblock(endpoint: Endpoint, { id }: Connection, ended: Promise<bo
     } catch (error) {
       return error instanceof ReplyError // forbidden
     }
-    if (await Promise.race([ended, sleep(ASK_AGAIN_MS, false, { ref: false })])) return true
+    if (await Promise.race([ended, moment()])) return true
   }
   return true
 }
