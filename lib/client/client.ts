@@ -5,7 +5,6 @@ import { EventEmitter } from 'node:events'
 import type { Connection } from '../connection/index.ts'
 import {
   checkReadFrom,
-  type EndpointStats,
   type LazyLease,
   type LeaseOptions,
   type ReadFrom,
@@ -18,10 +17,11 @@ import { type SentinelEvents, SentinelRouter, type Topology } from '../sentinel/
 import type { Commands } from './commands.gen.ts'
 import { type DispatchOptions, dispatch } from './dispatch.ts'
 import { checkDurable } from './durable.ts'
+import { contextualEmit } from './listeners.ts'
 import { defineMethods } from './methods.ts'
 import { type ClientOptions, resolveClientOptions } from './options.ts'
 import type { Shaper } from './replies.ts'
-import type { Router } from './router.ts'
+import type { Router, RouterStats } from './router.ts'
 import { type ScanIterator, scanIterator } from './scan.ts'
 import type { KeyScanOptions, ScanOptions } from './scan-options.ts'
 import { defineScript, type Script } from './script.ts'
@@ -202,10 +202,40 @@ export class CommandView<T extends string | Buffer = string> {
   }
 }
 
-/** None of them is needed to work; there is no event named `error`. */
+/** The server at the end of a connection that came up, or has ended. */
+export interface ConnectEvent {
+  readonly address: string
+  /** What it was dialed as; `undefined` for a client of one server. */
+  readonly role: 'master' | 'replica' | undefined
+}
+
+/** A connection that has ended. */
+export interface DisconnectEvent extends ConnectEvent {
+  /** Why: `CONNECTION_LOST`, `FENCED`, or `CONNECTION_CLOSED` at the end of the client. */
+  readonly error: Error
+}
+
+/**
+ * None of them is needed to work; there is no event named `error`. Listeners run on a tick of their own, in the
+ * asynchronous context of their registration; what one throws is an uncaught exception, and harms no other.
+ */
 export interface ClientEvents extends SentinelEvents {
+  /** The server, or the master, has been reached for the first time. */
+  ready: []
+  /** A shared connection came up: each server has one, for ordinary commands, and replaces it when it is lost. */
+  connect: [event: ConnectEvent]
+  /** A shared connection has ended, for whatever reason. */
+  disconnect: [event: DisconnectEvent]
   /** Subscriptions were interrupted and are whole again; told once for each connection of theirs. */
   gap: [gap: Gap]
+}
+
+/** What a client holds open and has to do, now. */
+export interface ClientStats extends RouterStats {
+  /** Commands that look for a server, or go on to the next one, or have a connection of their own. */
+  readonly working: number
+  /** Channels and patterns that are subscribed to, each once for each connection, and the connections of all that. */
+  readonly subscriptions: { readonly channels: number; readonly connections: number }
 }
 
 export interface Client extends Commands {}
@@ -229,6 +259,8 @@ export class Client extends EventEmitter<ClientEvents> {
   readonly #view: CommandView
   readonly #commandTimeout: number
   readonly #subscribers: Subscribers
+  readonly #tell = contextualEmit<ClientEvents>(this)
+  #hasBeenReady = false
 
   /** For {@link createClient}. */
   constructor(options: ClientOptions | string | URL) {
@@ -237,18 +269,24 @@ export class Client extends EventEmitter<ClientEvents> {
     this.#commandTimeout = resolved.commandTimeout
     this.#router =
       resolved.kind === 'single'
-        ? new SingleRouter(resolved.address, resolved.endpoint)
+        ? new SingleRouter(resolved.address, {
+            ...resolved.endpoint,
+            onConnect: () => this.#connected(resolved.address, undefined),
+            onDisconnect: (error) => this.#disconnected(resolved.address, undefined, error),
+          })
         : new SentinelRouter(resolved.sentinel, {
-            onSwitch: (event) => this.emit('switch', event),
+            onSwitch: (event) => this.#tell('switch', event),
             onTopology: (topology) => {
               this.#subscribers.reconsider()
-              this.emit('topology', topology)
+              this.#tell('topology', topology)
             },
+            onConnect: (address, role) => this.#connected(address, role),
+            onDisconnect: (address, role, error) => this.#disconnected(address, role, error),
           })
     this.#subscribers = new Subscribers(this.#router, {
       commandTimeout: resolved.commandTimeout,
       pingInterval: (resolved.kind === 'single' ? resolved.endpoint : resolved.sentinel).pingInterval,
-      onGap: (gap) => process.nextTick(() => this.emit('gap', gap)), // listeners run outside of ours
+      onGap: (gap) => this.#tell('gap', gap),
     })
     this.#view = new CommandView(this.#router, this.#work, {
       readFrom: resolved.readFrom,
@@ -432,9 +470,10 @@ export class Client extends EventEmitter<ClientEvents> {
     return this.#subscribers.iterate('ssubscribe', channels, options)
   }
 
-  /** What is held open to each server. */
-  stats(): { readonly master: EndpointStats | undefined; readonly replicas: readonly EndpointStats[] } {
-    return this.#router.stats()
+  /** What is held open and under way, now: of each server its pool with redigo's figures, and the rest. Cheap. */
+  stats(): ClientStats {
+    const working = this.#work.count
+    return Object.freeze({ ...this.#router.stats(), working, subscriptions: this.#subscribers.stats() })
   }
 
   /**
@@ -455,6 +494,17 @@ export class Client extends EventEmitter<ClientEvents> {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
+  }
+
+  #connected(address: string, role: ConnectEvent['role']): void {
+    this.#tell('connect', Object.freeze({ address, role }))
+    if (this.#hasBeenReady || role === 'replica') return
+    this.#hasBeenReady = true
+    this.#tell('ready')
+  }
+
+  #disconnected(address: string, role: ConnectEvent['role'], error: Error): void {
+    this.#tell('disconnect', Object.freeze({ address, role, error }))
   }
 }
 

@@ -2,9 +2,12 @@ export {
   Client,
   type ClientEvents,
   type ClientLeaseOptions,
+  type ClientStats,
   type CommandOptions,
   CommandView,
+  type ConnectEvent,
   createClient,
+  type DisconnectEvent,
 } from './client.ts'
 export type { Commands } from './commands.gen.ts'
 export type { ClientOptions, ClientSentinelOptions } from './options.ts'

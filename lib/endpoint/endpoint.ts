@@ -57,6 +57,9 @@ export interface EndpointOptions extends HoldLimits {
    * `lend()`, and of error replies that say something about the server, on any connection. Must not throw.
    */
   readonly onTrouble?: ((error: Error) => void) | undefined
+  /** Told of each shared connection that comes up, and once of its end. Must not throw. */
+  readonly onConnect?: (() => void) | undefined
+  readonly onDisconnect?: ((error: Error) => void) | undefined
 }
 
 /** What `stats()` says of one server. */
@@ -395,7 +398,11 @@ export class Endpoint {
     this.#sharedCount += 1
     this.#failures = 0
     this.#lastFailure = undefined
-    void connection.closed.then(() => this.#lose(connection))
+    this.#options.onConnect?.()
+    void connection.closed.then(() => {
+      this.#options.onDisconnect?.(connection.error as Error)
+      this.#lose(connection)
+    })
     this.#watch(connection)
     this.#silence.follow(connection)
     this.#held.release()

@@ -29,7 +29,7 @@ import { type Fields, isAbout, switchedTo } from './replies.ts'
 import { saysMaster } from './role-check.ts'
 import type { SentinelLink } from './sentinel-link.ts'
 import { Sentinels } from './sentinels.ts'
-import { Servers } from './servers.ts'
+import { type ServerEvents, Servers } from './servers.ts'
 import { Suspicion } from './suspicion.ts'
 import { freezeTopology, type Topology } from './topology.ts'
 
@@ -57,7 +57,7 @@ export interface SwitchEvent {
   readonly duration: number
 }
 
-export interface RouterEvents {
+export interface RouterEvents extends Partial<ServerEvents> {
   readonly onSwitch: (event: SwitchEvent) => void
   readonly onTopology: (topology: Topology) => void
 }
@@ -108,7 +108,11 @@ export class SentinelRouter implements Route {
       onEvent: (from, channel, payload) => this.#onEvent(from, channel, payload),
       onChange: () => this.#asking.soon(),
     })
-    this.#servers = new Servers(options, (endpoint, error) => this.report(endpoint, error))
+    this.#servers = new Servers(options, (endpoint, error) => this.report(endpoint, error), {
+      onConnect: (address, role) => this.#later(() => this.#events.onConnect?.(address, role)),
+      onDisconnect: (address, role, error) =>
+        this.#later(() => this.#events.onDisconnect?.(address, role, error)),
+    })
     this.#replicas = new Replicas((address) => this.#servers.openReplica(address))
     this.#held = new HoldQueue(`server for '${options.name}'`, options, () => this.#whyNobody())
     this.#failover = new FailoverWatch(
@@ -174,8 +178,13 @@ export class SentinelRouter implements Route {
     }
   }
 
-  stats(): { readonly master: EndpointStats | undefined; readonly replicas: readonly EndpointStats[] } {
+  stats(): {
+    readonly master: EndpointStats | undefined
+    readonly replicas: readonly EndpointStats[]
+    readonly held: number
+  } {
     return Object.freeze({
+      held: this.#held.length,
       master: this.#master?.stats(),
       replicas: Object.freeze(this.#replicas.endpoints.map((endpoint) => endpoint.stats())),
     })
