@@ -27,6 +27,7 @@ export const errorCodes = {
   PROTOCOL_LIMIT: 'a reply exceeded a limit of the decoder',
   QUEUE_FULL: 'too many commands, too many bytes of them, or too many callers are waiting',
   REPLY_ERROR: 'the server answered with an error reply',
+  SCAN_INTERRUPTED: 'the server that was being iterated over is gone or was replaced, and the cursor with it',
   SENTINELS_UNREACHABLE: 'no sentinel could be asked',
 } as const
 
@@ -101,7 +102,8 @@ export class ConnectionError extends RespoolError {
       | 'CONNECTION_CLOSED'
       | 'CONNECTION_LOST'
       | 'FENCED'
-      | 'HANDSHAKE_FAILED',
+      | 'HANDSHAKE_FAILED'
+      | 'SCAN_INTERRUPTED',
     message: string,
     details: ErrorDetails & { readonly address: string; readonly phase: ConnectionPhase },
   ) {

@@ -6,12 +6,10 @@ import type { Connection } from '../connection/index.ts'
 import {
   checkMaxStaleness,
   checkReadFrom,
-  type EndpointStats,
   type LazyLease,
   type LeaseOptions,
   type ReadFrom,
   RolePool,
-  type Route,
 } from '../endpoint/index.ts'
 import { PoolError } from '../errors.ts'
 import type { Lease } from '../pool/index.ts'
@@ -20,10 +18,17 @@ import { type SentinelEvents, SentinelRouter, type Topology } from '../sentinel/
 import type { Commands } from './commands.gen.ts'
 import { type DispatchOptions, dispatch } from './dispatch.ts'
 import { checkDurable } from './durable.ts'
+import { contextualEmit } from './listeners.ts'
 import { defineMethods } from './methods.ts'
 import { type ClientOptions, resolveClientOptions } from './options.ts'
 import type { Shaper } from './replies.ts'
-import type { Router } from './router.ts'
+import type { Router, RouterStats } from './router.ts'
+import { type ScanIterator, scanIterator } from './scan.ts'
+import type { KeyScanOptions, ScanOptions } from './scan-options.ts'
+import { defineScript, type Script } from './script.ts'
+import type { Caller } from './script-call.ts'
+import { defineLibrary, type FunctionCalls } from './script-library.ts'
+import type { FunctionTable, KeyCount, LibraryOptions, ScriptOptions } from './script-options.ts'
 import { Session, type SessionOptions } from './session.ts'
 import { SingleRouter } from './single-router.ts'
 import { type MessageListener, Subscribers } from './subscribers.ts'
@@ -80,19 +85,19 @@ export class CommandView<T extends string | Buffer = string> {
   static {
     runTyped = (view, command, shaper) => {
       const shape = shaper?.(command, view.#options.replies === 'buffer')
-      const reply = dispatch(view.#route, view.#work, command, view.#options)
+      const reply = dispatch(view.#router, view.#work, command, view.#options)
       return shape === undefined ? reply : reply.then(shape)
     }
     defineMethods(CommandView.prototype, runTyped)
   }
 
-  readonly #route: Route
+  readonly #router: Router
   readonly #work: Work
   readonly #options: DispatchOptions
 
   /** For {@link Client}. */
-  constructor(route: Route, work: Work, options: DispatchOptions) {
-    this.#route = route
+  constructor(router: Router, work: Work, options: DispatchOptions) {
+    this.#router = router
     this.#work = work
     this.#options = options
   }
@@ -113,7 +118,7 @@ export class CommandView<T extends string | Buffer = string> {
    * @throws {TypeError} at once: an argument that is none, a command that changes the state of its connection
    */
   call(name: string, ...args: Argument[]): Promise<Reply> {
-    return dispatch(this.#route, this.#work, [name, ...args], this.#options)
+    return dispatch(this.#router, this.#work, [name, ...args], this.#options)
   }
 
   /** A view with other settings; cheap, and with the same methods. That of a session belongs to the session. */
@@ -122,7 +127,7 @@ export class CommandView<T extends string | Buffer = string> {
   with(options: CommandOptions & { readonly replies?: undefined }): CommandView<T>
   with(options: CommandOptions): CommandView<string | Buffer>
   with(options: CommandOptions): CommandView<string | Buffer> {
-    return new CommandView(this.#route, this.#work, merge(this.#options, options))
+    return new CommandView(this.#router, this.#work, merge(this.#options, options))
   }
 
   /**
@@ -138,7 +143,64 @@ export class CommandView<T extends string | Buffer = string> {
    */
   session(options?: SessionOptions): CommandView<T> {
     const session = new Session(options)
-    return new CommandView(this.#route, this.#work, { ...this.#options, session })
+    return new CommandView(this.#router, this.#work, { ...this.#options, session })
+  }
+
+  /**
+   * Defines a script that runs on the server: once, to be called as often as one likes. It is called by its hash, and sent
+   * in full where a server does not have it. It counts as a write, unless it is `readOnly`. See docs/scripts.md.
+   *
+   * @returns a function of keys and arguments, with a `with()` of its own
+   * @throws {TypeError} {RangeError} at once: an option that is wrong
+   * @example
+   * const addUpTo = redis.script({
+   *   lua: `local n = redis.call('INCR', KEYS[1]) return math.min(n, ARGV[1])`,
+   *   keys: 1,
+   *   parse: Number,
+   * })
+   * await addUpTo(['visits'], [100])
+   */
+  script<K extends KeyCount, R = Reply>(options: ScriptOptions<K, R>): Script<K, R> {
+    return defineScript(callerOf(this.#router, this.#work, this.#options), options)
+  }
+
+  /**
+   * Defines a library of functions that run on the server (Redis 7, Valkey): each is called by its name, and the library
+   * is loaded, replacing what has its name, where a function is found to be missing. See docs/scripts.md.
+   *
+   * @returns the functions that `functions` names, each as {@link script} gives one
+   * @throws {TypeError} {RangeError} at once: an option that is wrong
+   */
+  functions<const F extends FunctionTable>(options: LibraryOptions<F>): FunctionCalls<F> {
+    return defineLibrary(callerOf(this.#router, this.#work, this.#options), options)
+  }
+
+  /**
+   * All keys of the database, for a `for await` loop: page by page, at the consumer's pace. As the server's SCAN has it, what
+   * is there all the time comes at least once, perhaps twice; what comes or goes meanwhile may come or not. All pages are
+   * of one server, the one that `readFrom` says at the beginning. `timeout` is for each page. See docs/iteration.md.
+   *
+   * @throws {ConnectionError} out of the loop: `SCAN_INTERRUPTED`, its server is gone or was replaced
+   * @throws out of the loop, what {@link CommandView.call} throws
+   * @throws {TypeError} {RangeError} at once: an option that is wrong
+   */
+  scanIterator(options?: KeyScanOptions): ScanIterator<T> {
+    return scanIterator(callerOf(this.#router, this.#work, this.#options), 'SCAN', undefined, options)
+  }
+
+  /** The fields of a hash and their values; see {@link scanIterator}. */
+  hscanIterator(key: Argument, options?: ScanOptions): ScanIterator<[field: T, value: T]> {
+    return scanIterator(callerOf(this.#router, this.#work, this.#options), 'HSCAN', key, options)
+  }
+
+  /** The members of a set; see {@link scanIterator}. */
+  sscanIterator(key: Argument, options?: ScanOptions): ScanIterator<T> {
+    return scanIterator(callerOf(this.#router, this.#work, this.#options), 'SSCAN', key, options)
+  }
+
+  /** The members of a sorted set and their scores; see {@link scanIterator}. */
+  zscanIterator(key: Argument, options?: ScanOptions): ScanIterator<[member: T, score: number]> {
+    return scanIterator(callerOf(this.#router, this.#work, this.#options), 'ZSCAN', key, options)
   }
 
   /**
@@ -151,10 +213,40 @@ export class CommandView<T extends string | Buffer = string> {
   }
 }
 
-/** None of them is needed to work; there is no event named `error`. */
+/** The server at the end of a connection that came up, or has ended. */
+export interface ConnectEvent {
+  readonly address: string
+  /** What it was dialed as; `undefined` for a client of one server. */
+  readonly role: 'master' | 'replica' | undefined
+}
+
+/** A connection that has ended. */
+export interface DisconnectEvent extends ConnectEvent {
+  /** Why: `CONNECTION_LOST`, `FENCED`, or `CONNECTION_CLOSED` at the end of the client. */
+  readonly error: Error
+}
+
+/**
+ * None of them is needed to work; there is no event named `error`. Listeners run on a tick of their own, in the
+ * asynchronous context of their registration; what one throws is an uncaught exception, and harms no other.
+ */
 export interface ClientEvents extends SentinelEvents {
+  /** The server, or the master, has been reached for the first time. */
+  ready: []
+  /** A shared connection came up: each server has one, for ordinary commands, and replaces it when it is lost. */
+  connect: [event: ConnectEvent]
+  /** A shared connection has ended, for whatever reason. */
+  disconnect: [event: DisconnectEvent]
   /** Subscriptions were interrupted and are whole again; told once for each connection of theirs. */
   gap: [gap: Gap]
+}
+
+/** What a client holds open and has to do, now. */
+export interface ClientStats extends RouterStats {
+  /** Commands that look for a server, or go on to the next one, or have a connection of their own. */
+  readonly working: number
+  /** Channels and patterns that are subscribed to, each once for each connection, and the connections of all that. */
+  readonly subscriptions: { readonly channels: number; readonly connections: number }
 }
 
 export interface Client extends Commands {}
@@ -178,6 +270,8 @@ export class Client extends EventEmitter<ClientEvents> {
   readonly #view: CommandView
   readonly #commandTimeout: number
   readonly #subscribers: Subscribers
+  readonly #tell = contextualEmit<ClientEvents>(this)
+  #hasBeenReady = false
 
   /** For {@link createClient}. */
   constructor(options: ClientOptions | string | URL) {
@@ -186,18 +280,24 @@ export class Client extends EventEmitter<ClientEvents> {
     this.#commandTimeout = resolved.commandTimeout
     this.#router =
       resolved.kind === 'single'
-        ? new SingleRouter(resolved.address, resolved.endpoint)
+        ? new SingleRouter(resolved.address, {
+            ...resolved.endpoint,
+            onConnect: () => this.#connected(resolved.address, undefined),
+            onDisconnect: (error) => this.#disconnected(resolved.address, undefined, error),
+          })
         : new SentinelRouter(resolved.sentinel, {
-            onSwitch: (event) => this.emit('switch', event),
+            onSwitch: (event) => this.#tell('switch', event),
             onTopology: (topology) => {
               this.#subscribers.reconsider()
-              this.emit('topology', topology)
+              this.#tell('topology', topology)
             },
+            onConnect: (address, role) => this.#connected(address, role),
+            onDisconnect: (address, role, error) => this.#disconnected(address, role, error),
           })
     this.#subscribers = new Subscribers(this.#router, {
       commandTimeout: resolved.commandTimeout,
       pingInterval: (resolved.kind === 'single' ? resolved.endpoint : resolved.sentinel).pingInterval,
-      onGap: (gap) => process.nextTick(() => this.emit('gap', gap)), // listeners run outside of ours
+      onGap: (gap) => this.#tell('gap', gap),
     })
     this.#view = new CommandView(this.#router, this.#work, {
       readFrom: resolved.readFrom,
@@ -227,6 +327,36 @@ export class Client extends EventEmitter<ClientEvents> {
   /** See {@link CommandView.session}. */
   session(options?: SessionOptions): CommandView {
     return this.#view.session(options)
+  }
+
+  /** See {@link CommandView.script}. */
+  script<K extends KeyCount, R = Reply>(options: ScriptOptions<K, R>): Script<K, R> {
+    return this.#view.script(options)
+  }
+
+  /** See {@link CommandView.functions}. */
+  functions<const F extends FunctionTable>(options: LibraryOptions<F>): FunctionCalls<F> {
+    return this.#view.functions(options)
+  }
+
+  /** See {@link CommandView.scanIterator}. */
+  scanIterator(options?: KeyScanOptions): ScanIterator<string> {
+    return this.#view.scanIterator(options)
+  }
+
+  /** See {@link CommandView.hscanIterator}. */
+  hscanIterator(key: Argument, options?: ScanOptions): ScanIterator<[field: string, value: string]> {
+    return this.#view.hscanIterator(key, options)
+  }
+
+  /** See {@link CommandView.sscanIterator}. */
+  sscanIterator(key: Argument, options?: ScanOptions): ScanIterator<string> {
+    return this.#view.sscanIterator(key, options)
+  }
+
+  /** See {@link CommandView.zscanIterator}. */
+  zscanIterator(key: Argument, options?: ScanOptions): ScanIterator<[member: string, score: number]> {
+    return this.#view.zscanIterator(key, options)
   }
 
   /**
@@ -351,9 +481,10 @@ export class Client extends EventEmitter<ClientEvents> {
     return this.#subscribers.iterate('ssubscribe', channels, options)
   }
 
-  /** What is held open to each server. */
-  stats(): { readonly master: EndpointStats | undefined; readonly replicas: readonly EndpointStats[] } {
-    return this.#router.stats()
+  /** What is held open and under way, now: of each server its pool with redigo's figures, and the rest. Cheap. */
+  stats(): ClientStats {
+    const working = this.#work.count
+    return Object.freeze({ ...this.#router.stats(), working, subscriptions: this.#subscribers.stats() })
   }
 
   /**
@@ -375,6 +506,17 @@ export class Client extends EventEmitter<ClientEvents> {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }
+
+  #connected(address: string, role: ConnectEvent['role']): void {
+    this.#tell('connect', Object.freeze({ address, role }))
+    if (this.#hasBeenReady || role === 'replica') return
+    this.#hasBeenReady = true
+    this.#tell('ready')
+  }
+
+  #disconnected(address: string, role: ConnectEvent['role'], error: Error): void {
+    this.#tell('disconnect', Object.freeze({ address, role, error }))
+  }
 }
 
 /**
@@ -385,6 +527,10 @@ export class Client extends EventEmitter<ClientEvents> {
  */
 export function createClient(options: ClientOptions | string | URL = {}): Client {
   return new Client(options)
+}
+
+function callerOf(route: Router, work: Work, options: DispatchOptions): Caller {
+  return { route, work, options, with: (others) => callerOf(route, work, merge(options, others)) }
 }
 
 function merge(base: DispatchOptions, options: CommandOptions): DispatchOptions {

@@ -11,6 +11,7 @@ import { type Connection, type ExecuteOptions, watchAbort } from '../connection/
 import {
   type Endpoint,
   heldBytes,
+  isMadeUp,
   isRetriable,
   outcomeOf,
   RETRY_MS,
@@ -20,6 +21,7 @@ import {
 import { AbortError, ConnectionError, ReplyError, RespoolError, TimeoutError } from '../errors.ts'
 import type { Lease } from '../pool/index.ts'
 import { type Argument, checkCommand, type Reply } from '../resp/index.ts'
+import { executeUnblockably } from './blocking.ts'
 import { durableExchange } from './durable.ts'
 import { type Exchange, plainExchange } from './exchange.ts'
 import { type Session, SessionRead, sessionWrite } from './session.ts'
@@ -81,9 +83,32 @@ export function dispatch(
   })
 }
 
-function exchangeOf(command: readonly Argument[], options: DispatchOptions): Exchange {
-  const { readFrom, durable, session } = options
-  let exchange = plainExchange(command, readFrom)
+/**
+ * {@link dispatch} of what is more than a command: the exchange sends it.
+ *
+ * @param command what it amounts to; checked and ours
+ * @param startedAt instant of `performance.now()` from which its deadline counts
+ */
+export function dispatchExchange(
+  route: Route,
+  work: Work,
+  command: readonly Argument[],
+  options: DispatchOptions,
+  exchange: Exchange,
+  startedAt: number,
+): Promise<Reply> {
+  if (work.isClosing) return Promise.reject(closedError())
+  return work.do(() => new Attempts(route, command, options, exchange, startedAt).run())
+}
+
+/** @param sent what is sent of it, with what a session and `durable` send besides */
+export function exchangeOf(
+  command: readonly Argument[],
+  options: DispatchOptions,
+  sent: Exchange = plainExchange(command, options.readFrom),
+): Exchange {
+  const { durable, session } = options
+  let exchange = sent
   if (isReadOnly(command)) return session === undefined ? exchange : new SessionRead(session, exchange)
   if (durable !== undefined) {
     if (exchange.needsLease)
@@ -168,9 +193,12 @@ class Attempts {
       return await exchange.attempt(endpoint, endpoint.address, { replies, signal, timeout: this.#leftMs() })
     }
     const lease = await this.#borrow(endpoint)
+    const attempt = (ending: AbortSignal | undefined) =>
+      exchange.attempt(lease, endpoint.address, { replies, signal: ending, timeout: this.#leftMs() })
     try {
       if (!endpoint.isFit) throw unfit(endpoint)
-      return await exchange.attempt(lease, endpoint.address, { replies, signal, timeout: this.#leftMs() })
+      if (signal === undefined || !isBlocking(this.#command)) return await attempt(signal)
+      return await executeUnblockably(endpoint, lease.connection, signal, attempt)
     } finally {
       await lease.close()
     }
@@ -205,10 +233,11 @@ class Attempts {
   /** Returns when the command may be tried again; else throws why not. */
   async #recover(endpoint: Endpoint, error: unknown): Promise<void> {
     const { signal, isIdempotent, timeout } = this.#options
-    if (!(error instanceof RespoolError)) throw error
+    if (!(error instanceof RespoolError) || isMadeUp(error, this.#command)) throw error
     const isMoved = error.code === 'POOL_CLOSED' && endpoint.error !== undefined
     if (this.#route.isClosed) throw isMoved || outcomeOf(error) === 'not-sent' ? closedError(error) : error
-    if (!isMoved && !isRetriable(error, isReadOnly(this.#command) || isIdempotent)) throw error
+    const readsOnly = this.#exchange.isReadOnly ?? isReadOnly(this.#command)
+    if (!isMoved && !isRetriable(error, readsOnly || isIdempotent)) throw error
     if (error.mayHaveExecuted && error instanceof ConnectionError) {
       this.#lost = error
       if (this.#exchange.needsLease)

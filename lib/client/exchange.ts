@@ -14,6 +14,8 @@ export interface Line {
 export interface Exchange {
   /** Whether its connection must be its own. */
   readonly needsLease: boolean
+  /** Whether running it twice does no harm, where that is not what the table says of the command. */
+  readonly isReadOnly?: boolean | undefined
   /** Where the next attempt goes; asked before each. */
   target(): 'write' | ReadFrom
   /**

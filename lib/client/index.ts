@@ -2,14 +2,30 @@ export {
   Client,
   type ClientEvents,
   type ClientLeaseOptions,
+  type ClientStats,
   type CommandOptions,
   CommandView,
+  type ConnectEvent,
   createClient,
+  type DisconnectEvent,
 } from './client.ts'
 export type { Commands } from './commands.gen.ts'
 export type { ClientOptions, ClientSentinelOptions } from './options.ts'
 export { parseClientList, parseInfo } from './replies-text.ts'
 export type * from './replies-types.ts'
+export type { ScanIterator } from './scan.ts'
+export type { KeyScanOptions, ScanOptions } from './scan-options.ts'
+export type { Script } from './script.ts'
+export type { FunctionCall } from './script-call.ts'
+export type { FunctionCalls } from './script-library.ts'
+export type {
+  FunctionOptions,
+  FunctionTable,
+  KeyCount,
+  Keys,
+  LibraryOptions,
+  ScriptOptions,
+} from './script-options.ts'
 export type { SessionOptions } from './session.ts'
 export type { MessageListener } from './subscribers.ts'
 export type { Subscription } from './subscription.ts'

@@ -31,7 +31,7 @@ export class SingleRouter implements Router {
   }
 
   stats(): ReturnType<Router['stats']> {
-    return Object.freeze({ master: this.#endpoint.stats(), replicas: Object.freeze([]) })
+    return Object.freeze({ master: this.#endpoint.stats(), replicas: Object.freeze([]), held: 0 })
   }
 
   close(): Promise<void> {

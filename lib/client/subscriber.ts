@@ -65,6 +65,15 @@ export class Subscriber {
     return this.#options.replies
   }
 
+  /** Channels and patterns that somebody is subscribed to, or about to be. */
+  get channelCount(): number {
+    return this.#channels.size
+  }
+
+  get isConnected(): boolean {
+    return this.#connection !== undefined && this.#connection.error === undefined
+  }
+
   /** Why there is no connection, as far as that is known. */
   get failure(): Error | undefined {
     return this.#connection === undefined ? this.#dialer.failure : undefined

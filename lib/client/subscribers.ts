@@ -81,6 +81,15 @@ export class Subscribers {
     for (const subscriber of this.#subscribers) subscriber.reconsider()
   }
 
+  stats(): { readonly channels: number; readonly connections: number } {
+    let [channels, connections] = [0, 0]
+    for (const subscriber of this.#subscribers) {
+      channels += subscriber.channelCount
+      if (subscriber.isConnected) connections += 1
+    }
+    return Object.freeze({ channels, connections })
+  }
+
   /** Ends all: normally, or for that reason. Resolves when their connections are closed. */
   async end(error: Error | undefined): Promise<void> {
     this.#isClosed = true

@@ -15,6 +15,11 @@ export class Work {
     return this.#isClosing
   }
 
+  /** How many are counted in. */
+  get count(): number {
+    return this.#count
+  }
+
   /** Counts a command in until it has ended, one way or the other. */
   async do<R>(command: () => Promise<R>): Promise<R> {
     this.#count += 1

@@ -58,6 +58,9 @@ export interface EndpointOptions extends HoldLimits {
    * `lend()`, and of error replies that say something about the server, on any connection. Must not throw.
    */
   readonly onTrouble?: ((error: Error) => void) | undefined
+  /** Told of each shared connection that comes up, and once of its end. Must not throw. */
+  readonly onConnect?: (() => void) | undefined
+  readonly onDisconnect?: ((error: Error) => void) | undefined
 }
 
 /** What `stats()` says of one server. */
@@ -91,6 +94,7 @@ export class Endpoint {
   /** Tells a `close()` that nobody waits any more. */
   #onDrained: (() => void) | undefined
   #shared: Connection | undefined
+  #sharedCount = 0
   #connecting: Promise<Connection> | undefined
   readonly #silence: SilenceWatch
   /** What `dial()` gave out and is open. */
@@ -143,6 +147,11 @@ export class Endpoint {
   /** Whether the shared connection is up. */
   get isConnected(): boolean {
     return this.#shared !== undefined && this.#shared.error === undefined
+  }
+
+  /** How many shared connections there have been: another number, another connection. */
+  get connectionCount(): number {
+    return this.#sharedCount
   }
 
   /** Whether the shared connection owes replies and has been silent for `suspectAfter`: commands wait. */
@@ -390,9 +399,14 @@ export class Endpoint {
   /** From now on it is the shared connection. */
   #use(connection: Connection): void {
     this.#shared = connection
+    this.#sharedCount += 1
     this.#failures = 0
     this.#lastFailure = undefined
-    void connection.closed.then(() => this.#lose(connection))
+    this.#options.onConnect?.()
+    void connection.closed.then(() => {
+      this.#options.onDisconnect?.(connection.error as Error)
+      this.#lose(connection)
+    })
     this.#watch(connection)
     this.#silence.follow(connection)
     this.#held.release()

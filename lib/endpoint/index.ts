@@ -9,7 +9,7 @@ export {
 } from './hold-queue.ts'
 export { LazyLease } from './lazy-lease.ts'
 export { numberOption } from './number-option.ts'
-export { isPermanent, isRetriable, type Outcome, outcomeOf, refusalOf } from './outcome.ts'
+export { isMadeUp, isPermanent, isRetriable, type Outcome, outcomeOf, refusalOf } from './outcome.ts'
 export {
   checkMaxStaleness,
   checkReadFrom,

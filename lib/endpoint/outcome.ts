@@ -7,7 +7,9 @@
 //
 // The first two are tried again until the caller's deadline; the third only when running twice does no harm.
 
+import { commandName } from '../commands/index.ts'
 import { ConnectionError, ProtocolError, ReplyError, RespoolError } from '../errors.ts'
+import type { Argument } from '../resp/index.ts'
 
 export type Outcome = 'not-sent' | 'refused' | 'unknown' | 'answered'
 
@@ -47,6 +49,29 @@ export function refusalOf(error: unknown): 'wrong-role' | 'not-ready' | undefine
     default:
       return REFUSALS.get(prefix)
   }
+}
+
+const SCRIPTS: ReadonlySet<string> = new Set([
+  'EVAL',
+  'EVAL_RO',
+  'EVALSHA',
+  'EVALSHA_RO',
+  'FCALL',
+  'FCALL_RO',
+])
+
+/** The servers' own words; `READONLY` also in the middle, where a write of the script's was refused. */
+const SERVERS_WORDS =
+  /^(?:BUSY \w+ is busy running a |LOADING \w+ is loading the |MASTERDOWN Link with |NOREPLICAS Not enough |TRYAGAIN Multiple keys |CLUSTERDOWN (?:The cluster is|Hash slot ))|\bREADONLY You can't write against /
+
+/**
+ * Whether an error reply that begins like a refusal is not one: a script can return whatever it likes, `BUSY try later` or
+ * `READONLY account`, after it has written.
+ */
+export function isMadeUp(error: unknown, command: readonly Argument[]): boolean {
+  return (
+    error instanceof ReplyError && SCRIPTS.has(commandName(command)) && !SERVERS_WORDS.test(error.message)
+  )
 }
 
 /** Whether the server refused the handshake for a reason that does not pass: a wrong password, say. */

@@ -33,7 +33,7 @@ import { saysMaster } from './role-check.ts'
 import { SameServer } from './same-server.ts'
 import type { SentinelLink } from './sentinel-link.ts'
 import { Sentinels } from './sentinels.ts'
-import { Servers } from './servers.ts'
+import { type ServerEvents, Servers } from './servers.ts'
 import { Suspicion } from './suspicion.ts'
 import { freezeTopology, type Topology } from './topology.ts'
 
@@ -67,7 +67,7 @@ export interface SwitchEvent {
   readonly duration: number
 }
 
-export interface RouterEvents {
+export interface RouterEvents extends Partial<ServerEvents> {
   readonly onSwitch: (event: SwitchEvent) => void
   readonly onTopology: (topology: Topology) => void
 }
@@ -127,7 +127,11 @@ export class SentinelRouter implements Route {
       onEvent: (from, channel, payload) => this.#onEvent(from, channel, payload),
       onChange: () => this.#asking.soon(),
     })
-    this.#servers = new Servers(options, (endpoint, error) => this.report(endpoint, error))
+    this.#servers = new Servers(options, (endpoint, error) => this.report(endpoint, error), {
+      onConnect: (address, role) => this.#later(() => this.#events.onConnect?.(address, role)),
+      onDisconnect: (address, role, error) =>
+        this.#later(() => this.#events.onDisconnect?.(address, role, error)),
+    })
     this.#translate = translator(options.natMap)
     this.#names = new SameServer({ lookup: options.connection.lookup })
     this.#replicas = new Replicas({
@@ -222,8 +226,13 @@ export class SentinelRouter implements Route {
     }
   }
 
-  stats(): { readonly master: EndpointStats | undefined; readonly replicas: readonly EndpointStats[] } {
+  stats(): {
+    readonly master: EndpointStats | undefined
+    readonly replicas: readonly EndpointStats[]
+    readonly held: number
+  } {
     return Object.freeze({
+      held: this.#held.length,
       master: this.#master?.stats(),
       replicas: Object.freeze(this.#replicas.endpoints.map((endpoint) => endpoint.stats())),
     })

@@ -5,9 +5,10 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { type Line, plainExchange } from '../../lib/client/exchange.ts'
 import { type Client, CommandView, createClient, type SessionOptions } from '../../lib/client/index.ts'
+import type { Router } from '../../lib/client/router.ts'
 import { Session, sessionWrite } from '../../lib/client/session.ts'
 import { Work } from '../../lib/client/work.ts'
-import { Endpoint, type ReadFrom, type Route } from '../../lib/endpoint/index.ts'
+import { Endpoint, type ReadFrom } from '../../lib/endpoint/index.ts'
 import { ReplyError, TimeoutError } from '../../lib/errors.ts'
 import type { Argument, Reply } from '../../lib/resp/index.ts'
 import { type ScriptedDeployment, ScriptedNode, scriptedDeployment } from '../sentinel/scripted-deployment.ts'
@@ -33,8 +34,9 @@ interface Setting extends ScriptedDeployment {
 }
 
 /** Knows the servers and asks nobody: what arrives at them is the session's. A replica that fails is left out. */
-class FixedRoute implements Route {
+class FixedRoute implements Router {
   readonly isClosed = false
+  readonly topology = undefined
   readonly #master: Endpoint
   readonly #replicas: Endpoint[]
   #turn = 0
@@ -69,6 +71,18 @@ class FixedRoute implements Route {
 
   report(endpoint: Endpoint): void {
     if (endpoint !== this.#master) endpoint.isFit = false
+  }
+
+  stats(): ReturnType<Router['stats']> {
+    return { master: this.#master.stats(), replicas: [], held: 0 }
+  }
+
+  async close(): Promise<void> {
+    await this.#master.close()
+  }
+
+  destroy(error: Error): void {
+    this.#master.fence(error)
   }
 }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { isRetriable, type Outcome, outcomeOf, refusalOf } from '../../lib/endpoint/index.ts'
-import { isPermanent } from '../../lib/endpoint/outcome.ts'
+import { isMadeUp, isPermanent } from '../../lib/endpoint/outcome.ts'
 import {
   AbortError,
   ConnectionError,
@@ -65,6 +65,40 @@ test('an error reply that refuses for now says why: the wrong role, or not ready
     assert.equal(isRetriable(error, false), expected !== undefined, text)
   }
   assert.equal(refusalOf(connectionError('CONNECTION_LOST')), undefined)
+})
+
+test('an error that a script made up is not taken for a refusal of the server', () => {
+  const own = [
+    'BUSY try later',
+    'READONLY account',
+    'ERR the account is READONLY',
+    'LOADING docks are closed',
+    'TRYAGAIN',
+    'MASTERDOWN',
+    'NOREPLICAS of this item',
+    'CLUSTERDOWN soon',
+    'UNBLOCKED instance state changed',
+  ]
+  const servers = [
+    'BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.',
+    'BUSY Valkey is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.',
+    'BUSY Redis is busy running a module command.',
+    'LOADING Valkey is loading the dataset in memory',
+    "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+    'NOREPLICAS Not enough good replicas to write.',
+    'TRYAGAIN Multiple keys request during rehashing of slot',
+    'CLUSTERDOWN The cluster is down',
+    'CLUSTERDOWN Hash slot not served',
+    "READONLY You can't write against a read only replica.",
+    "ERR Error running script (call to f_1): @user_script:1: -READONLY You can't write against a read only replica.",
+    "READONLY You can't write against a read only replica. script: 1, on @user_script:1.",
+  ]
+  for (const name of ['EVAL', 'eval_ro', 'EVALSHA', 'EVALSHA_RO', 'FCALL', 'FCALL_RO']) {
+    for (const text of own) assert.equal(isMadeUp(new ReplyError(text), [name, 'x', 0]), true, text)
+    for (const text of servers) assert.equal(isMadeUp(new ReplyError(text), [name, 'x', 0]), false, text)
+    assert.equal(isMadeUp(connectionError('CONNECTION_LOST'), [name, 'x', 0]), false)
+  }
+  for (const text of own) assert.equal(isMadeUp(new ReplyError(text), ['GET', 'x']), false, text)
 })
 
 test('what a failure says of the command, and whether it is tried again', () => {

@@ -1,0 +1,82 @@
+// What iterators over keys, fields and members are told, checked; and the commands that they become. Pure.
+
+import { type Argument, checkCommand } from '../resp/index.ts'
+
+/** Options of `hscanIterator()`, `sscanIterator()` and `zscanIterator()`. */
+export interface ScanOptions {
+  /** Only what matches the pattern: `user:*`. The server looks at everything all the same. @default all */
+  readonly match?: string | Uint8Array | undefined
+  /** About how many the server looks at for each page: a hint. @default the server's, 10 */
+  readonly count?: number | undefined
+  /**
+   * What becomes of the iteration when its server is gone or replaced, with which the cursor is lost: it fails with
+   * `SCAN_INTERRUPTED`, or begins anew on the server that there is then, so that items come again. @default 'error'
+   */
+  readonly onSwitch?: 'error' | 'restart' | undefined
+}
+
+/** Options of `scanIterator()`. */
+export interface KeyScanOptions extends ScanOptions {
+  /** Only keys of that type: `'hash'`, `'list'`… @default all */
+  readonly type?: string | undefined
+}
+
+/** One iteration, checked: its command for each cursor. The bytes are ours. */
+export interface ScanRequest {
+  readonly restarts: boolean
+  command(cursor: string): readonly Argument[]
+}
+
+const NAMES = ['match', 'count', 'onSwitch']
+
+/**
+ * @param key of what is scanned; `undefined`: the keys of the database
+ * @throws {TypeError} {RangeError} naming what is wrong
+ */
+export function scanRequest(
+  name: 'SCAN' | 'HSCAN' | 'SSCAN' | 'ZSCAN',
+  key: Argument | undefined,
+  options: KeyScanOptions,
+): ScanRequest {
+  checkNames(options, name === 'SCAN' ? [...NAMES, 'type'] : NAMES)
+  const { match, count, type, onSwitch = 'error' } = options
+  if (match !== undefined && typeof match !== 'string' && !(match instanceof Uint8Array)) {
+    throw new TypeError(`option match must be a string or a Uint8Array, got ${kindOf(match)}`)
+  }
+  if (count !== undefined && typeof count !== 'number') {
+    throw new TypeError(`option count must be a number, got ${kindOf(count)}`)
+  }
+  if (count !== undefined && !(Number.isSafeInteger(count) && count >= 1)) {
+    throw new RangeError(`option count must be an integer of 1 or more, got ${count}`)
+  }
+  if (type !== undefined && typeof type !== 'string') {
+    throw new TypeError(`option type must be a string, got ${kindOf(type)}`)
+  }
+  if (onSwitch !== 'error' && onSwitch !== 'restart') {
+    throw new RangeError(`option onSwitch must be 'error' or 'restart', got ${JSON.stringify(onSwitch)}`)
+  }
+  const of = name === 'SCAN' ? [name] : [name, owned(key as Argument)]
+  checkCommand(of)
+  const rest: Argument[] = []
+  if (match !== undefined) rest.push('MATCH', owned(match))
+  if (count !== undefined) rest.push('COUNT', count)
+  if (type !== undefined) rest.push('TYPE', type)
+  return { restarts: onSwitch === 'restart', command: (cursor) => [...of, cursor, ...rest] }
+}
+
+function checkNames(options: unknown, known: readonly string[]): void {
+  if (options === null || typeof options !== 'object') {
+    throw new TypeError(`scan options must be an object, got ${kindOf(options)}`)
+  }
+  for (const name of Object.keys(options)) {
+    if (!known.includes(name)) throw new TypeError(`unknown scan option '${name}'`)
+  }
+}
+
+function owned(argument: Argument): Argument {
+  return argument instanceof Uint8Array ? Buffer.from(argument) : argument
+}
+
+function kindOf(value: unknown): string {
+  return value === null ? 'null' : typeof value
+}
