@@ -13,20 +13,10 @@ async function consume(name, handle) {
   await redis.xgroupCreate(stream, group, '0', 'MKSTREAM').catch((error) => {
     if (error.prefix !== 'BUSYGROUP') throw error // it is there
   })
+  const block = /** @type {const} */ (['COUNT', 10, 'BLOCK', 1_000])
   for (;;) {
     const [, abandoned] = await redis.xautoclaim(stream, group, name, 100, '0') // nobody's for 100 ms
-    const read = await redis.xreadgroup(
-      'GROUP',
-      group,
-      name,
-      'COUNT',
-      10,
-      'BLOCK',
-      1_000,
-      'STREAMS',
-      stream,
-      '>',
-    )
+    const read = await redis.xreadgroup('GROUP', group, name, ...block, 'STREAMS', stream, '>')
     for (const { id, fields } of [...abandoned, ...(read?.[0]?.entries ?? [])]) {
       const goesOn = fields === null || (await handle(fields)) // null: it was deleted meanwhile
       await redis.xack(stream, group, id)

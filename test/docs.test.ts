@@ -305,6 +305,7 @@ test('the code of the documents runs to its end, gives what its comments say, an
     ports.set(String(tlsPort), port)
     copyFileSync(cert, join(folder, 'ca.pem'))
   }
+  const failures: string[] = []
   let checked = 0
   for (const { name, code: written } of snippets) {
     if (name.endsWith('.ts') || (written.includes(String(tlsPort)) && !ports.has(String(tlsPort)))) continue
@@ -316,8 +317,9 @@ test('the code of the documents runs to its end, gives what its comments say, an
     checked += checks
     writeFileSync(join(folder, name), code)
     const options = { cwd: folder, timeout: snippetTimeoutMs }
-    const { stderr } = await run(process.execPath, [name], options)
-    assert.equal(stderr, '', name)
+    const { stderr } = await run(process.execPath, [name], options).catch((error: { stderr: string }) => error)
+    if (stderr !== '') failures.push(`${name}: ${stderr}`)
   }
+  assert.deepEqual(failures, [])
   assert.ok(checked > 50, `${checked} values of comments were checked`)
 })
