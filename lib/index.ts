@@ -44,14 +44,21 @@ export {
   type MessageListener,
   type Overflow,
   type Payload,
+  type Pipeline,
+  type PipelineKind,
   parseClientList,
   parseInfo,
   type Replies,
   type SessionOptions,
+  type SettledResults,
   type SubscribeOptions,
   type Subscription,
   type SubscriptionIterator,
   type SubscriptionOptions,
+  type Transaction,
+  type TransactionEnd,
+  type TransactionOptions,
+  type TransactionResult,
 } from './client/index.ts'
 export {
   type Connection,
@@ -63,6 +70,7 @@ export {
 export type { EndpointStats, LazyLease, LeaseOptions, ReadFrom, RolePool } from './endpoint/index.ts'
 export {
   AbortError,
+  type BatchOutcome,
   ConnectionError,
   type ConnectionPhase,
   DurabilityError,
