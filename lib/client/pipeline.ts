@@ -183,17 +183,16 @@ async function execute(run: Run, { commands, shape }: Collected): Promise<unknow
 
 async function settle(run: Run, { commands, shape }: Collected): Promise<PromiseSettledResult<unknown>[]> {
   if (commands.length === 0) return []
+  let results: readonly unknown[]
   try {
-    return shape(await run(commands)).map((result) =>
-      result instanceof Error
-        ? { status: 'rejected', reason: result }
-        : { status: 'fulfilled', value: result },
-    )
+    results = shape(await run(commands))
   } catch (error) {
-    if (error instanceof RespoolError && error.batch !== undefined)
-      return error.batch.results.map((reason) => ({ status: 'rejected', reason }))
-    return commands.map(() => ({ status: 'rejected', reason: error }))
+    const batch = error instanceof RespoolError ? error.batch : undefined
+    results = batch?.results ?? commands.map(() => error)
   }
+  return results.map((result) =>
+    result instanceof Error ? { status: 'rejected', reason: result } : { status: 'fulfilled', value: result },
+  )
 }
 
 /** @param index the first of the results that is an error */
