@@ -21,7 +21,7 @@ const documents: readonly { readonly path: string; readonly text: string }[] = [
 ].map((path) => ({ path, text: readProjectFile(path) }))
 
 /** Documents whose JavaScript is compiled and run; the translation has the README's. */
-const runnable = ['README.md', 'docs/consistency.md'] as const
+const runnable = ['README.md', 'docs/consistency.md', 'docs/pipelines.md'] as const
 
 /** Ports of the guide, in the order of `RESPOOL_PORTS`. */
 const guidePorts = [6379, 6380, 26379, 26380, 26381] as const

@@ -69,3 +69,27 @@ test('a small program costs the compiler little: types are made as they are used
   assert.ok(instantiations < 4_000, `${instantiations} instantiations`)
   assert.ok(types < 5_000, `${types} types`)
 })
+
+test('a chain costs the compiler as much for each of its links, however long it is', async (t) => {
+  const chainOf = (links: number): string => `
+    import { createClient } from 'respool'
+    const redis = createClient({ port: 1 })
+    const values = await redis.pipeline()
+      ${".get('a').incr('n').hgetall('h').zrange('z', 0, -1, 'WITHSCORES')".repeat(links / 4)}
+      .exec()
+    const last: [string, number][] = values[${links - 1}]
+    const sold = await redis.transaction('stock', async (tx) => {
+      if (Number(await tx.get('stock')) < 1) return
+      return tx.multi().decr('stock').rpush('orders', 'id')
+    })
+    console.log(last, sold?.[0])
+  `
+  const short = await countsOf(t, chainOf(4))
+  const long = await countsOf(t, chainOf(100))
+  // 540 and 1,000 of the short one, 16 and 65 for each link when this was written
+  const { Instantiations: instantiations = Number.NaN, Types: types = Number.NaN } = short
+  assert.ok(instantiations < 2_000, `${instantiations} instantiations`)
+  assert.ok(types < 3_000, `${types} types`)
+  assert.ok(((long['Instantiations'] ?? Number.NaN) - instantiations) / 96 < 50, JSON.stringify(long))
+  assert.ok(((long['Types'] ?? Number.NaN) - types) / 96 < 200, JSON.stringify(long))
+})
