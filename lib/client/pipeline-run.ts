@@ -36,7 +36,7 @@ export interface Ground {
 export interface Batch {
   /** What the next attempt sends. */
   readonly commands: readonly (readonly Argument[])[]
-  /** Whether all of that may run twice. */
+  /** Whether that may be sent again though the last attempt was lost. */
   readonly isRepeatable: boolean
   /**
    * Takes the outcomes of an attempt.
@@ -107,6 +107,8 @@ export function batchExchange(batch: Batch, isRead: boolean, options: DispatchOp
 class PipelineBatch implements Batch {
   /** Of all commands; those behind {@link from} are not final. */
   results: (Reply | Error)[] = []
+  /** Each command of the tail was judged for itself. */
+  isRepeatable = false
   readonly #all: readonly (readonly Argument[])[]
   readonly #isIdempotent: boolean
   /** Where the tail begins. */
@@ -121,10 +123,6 @@ class PipelineBatch implements Batch {
     return this.#from === 0 ? this.#all : this.#all.slice(this.#from)
   }
 
-  get isRepeatable(): boolean {
-    return this.#isIdempotent || areReads(this.commands)
-  }
-
   take(outcomes: (Reply | Error)[], lastWord: (error: Error) => Error): Error | undefined {
     if (this.#from === 0) this.results = outcomes
     else {
@@ -134,6 +132,7 @@ class PipelineBatch implements Batch {
     const first = outcomes.findIndex((it) => it instanceof Error && isRetriable(it, true))
     if (first >= 0 && outcomes.every((it, at) => at < first || this.#mayRun(it, this.#from + at))) {
       this.#from += first
+      this.isRepeatable = true
       const last = outcomes.at(-1)
       // what was lost is at the end, and says more than a refusal before it
       return (last instanceof ConnectionError ? last : outcomes[first]) as Error

@@ -207,6 +207,53 @@ test('a tail of reads behind answered writes is read again, and what is idempote
   assert.deepEqual(arrived(other).slice(3), ['INCR b', 'GET c'])
 })
 
+test('a write that was refused is tried again with the reads behind it that were lost', async (t) => {
+  const node = await new ScriptedNode().listen(t)
+  const client = clientOf(t, node)
+  await client.ready()
+  node.intercept = ([name], peer) => {
+    if (peer.index > 0) return 'pass'
+    if (name === 'INCR') return error('NOREPLICAS none')
+    setImmediate(() => peer.reset())
+    return undefined
+  }
+  assert.deepEqual(await client.pipeline().incr('n').get('k').exec(), [1, `k of ${node.address}`])
+})
+
+test('once an outcome was unknown, it stays so, whatever becomes of the next attempts', async (t) => {
+  const node = await new ScriptedNode().listen(t)
+  const client = clientOf(t, node).with({ idempotent: true, timeout: 200 })
+  cutAfter(node, 1)
+  const lose = node.intercept
+  node.intercept = (command, peer) =>
+    peer.index > 0 && command[0] === 'INCR' ? error('LOADING reading') : lose(command, peer)
+  const failed = await failure(client.pipeline().incr('a').incr('b').incr('c').exec())
+  const [first, ...others] = failed.batch?.results ?? []
+  assert.equal(first, 1)
+  for (const other of others) {
+    assert.ok(other instanceof TimeoutError)
+    assert.deepEqual([other.mayHaveExecuted, other.timeout], [true, 200])
+  }
+  const nothing = new AbortController()
+  const aborted = client.with({ signal: nothing.signal }).pipeline().incr('a').execSettled()
+  await eventually('it is refused', () => node.count('INCR') > 6)
+  nothing.abort()
+  const [outcome] = await aborted
+  assert.ok(outcome.status === 'rejected')
+  assert.deepEqual([outcome.reason.code, outcome.reason.mayHaveExecuted], ['ABORT_ERR', false])
+})
+
+test('a deadline is the last word, also for what could be tried again', async (t) => {
+  const node = await new ScriptedNode().listen(t)
+  node.intercept = ([, key]) =>
+    key === 'mute' ? undefined : key === 'refused' ? error('LOADING reading') : 'pass'
+  const client = clientOf(t, node, { commandTimeout: 60 })
+  const failed = await failure(client.pipeline().get('refused').get('mute').exec())
+  const [refused, mute] = failed.batch?.results ?? []
+  assert.deepEqual(refused, new ReplyError('LOADING reading'))
+  assert.ok(mute instanceof TimeoutError && mute.mayHaveExecuted)
+})
+
 test('what the old master refuses is taken by the new one, all behind it with it, in order', async (t) => {
   const { master, replicas, seeds, say } = await scriptedDeployment(t)
   const [heir] = replicas
