@@ -27,6 +27,7 @@ const runnable = [
   'docs/consistency.md',
   'docs/events.md',
   'docs/iteration.md',
+  'docs/pipelines.md',
   'docs/scripts.md',
 ] as const
 
