@@ -7,6 +7,7 @@
 /** Code → what it means. The codes are stable; messages are for people and may change. */
 export const errorCodes = {
   ABORT_ERR: 'the caller aborted through its signal; the reason is the cause',
+  BATCH_FAILED: 'a command of a pipeline or transaction failed; what became of each is in batch',
   CLIENT_CLOSED: 'the client, or what it stands on, was closed',
   COMMAND_TIMEOUT: 'no reply within the deadline of the command',
   CONNECTION_CLOSED: 'the connection was closed on our side before the command was sent',
@@ -29,10 +30,21 @@ export const errorCodes = {
   REPLY_ERROR: 'the server answered with an error reply',
   SCAN_INTERRUPTED: 'the server that was being iterated over is gone or was replaced, and the cursor with it',
   SENTINELS_UNREACHABLE: 'no sentinel could be asked',
+  TRANSACTION_CONFLICT: 'the watched keys were changed during each attempt at the transaction',
 } as const
 
 /** One of the keys of {@link errorCodes}. */
 export type ErrorCode = keyof typeof errorCodes
+
+/** What became of commands that were run together. */
+export interface BatchOutcome {
+  /** Place of the first command that failed, from 0; -1: MULTI itself was refused. */
+  readonly index: number
+  /** Its name, as `CONFIG SET`, without its arguments. */
+  readonly command: string
+  /** For each command its value, or the error it ended with. */
+  readonly results: readonly unknown[]
+}
 
 /** What every error of the library can be given besides its code and message. */
 export interface ErrorDetails {
@@ -40,6 +52,8 @@ export interface ErrorDetails {
   readonly cause?: unknown
   /** See {@link RespoolError.mayHaveExecuted}. */
   readonly mayHaveExecuted?: boolean
+  /** See {@link RespoolError.batch}. */
+  readonly batch?: BatchOutcome
 }
 
 /** The base of every error that the library throws or rejects with, misuse (`TypeError`, `RangeError`) excepted. */
@@ -51,12 +65,19 @@ export class RespoolError extends Error {
    * `false` when it certainly did not run: it was never sent, or the server refused it.
    */
   readonly mayHaveExecuted: boolean
+  readonly #batch: BatchOutcome | undefined
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, 'cause' in details ? { cause: details.cause } : undefined)
     this.name = new.target.name
     this.code = code
     this.mayHaveExecuted = details.mayHaveExecuted ?? false
+    this.#batch = details.batch
+  }
+
+  /** With `BATCH_FAILED`: which command failed, and all results. Not a property, so that no log shows them. */
+  get batch(): BatchOutcome | undefined {
+    return this.#batch
   }
 }
 

@@ -55,6 +55,8 @@ export {
   type MessageListener,
   type Overflow,
   type Payload,
+  type Pipeline,
+  type PipelineKind,
   parseClientList,
   parseInfo,
   type Replies,
@@ -63,10 +65,15 @@ export {
   type Script,
   type ScriptOptions,
   type SessionOptions,
+  type SettledResults,
   type SubscribeOptions,
   type Subscription,
   type SubscriptionIterator,
   type SubscriptionOptions,
+  type Transaction,
+  type TransactionEnd,
+  type TransactionOptions,
+  type TransactionResult,
 } from './client/index.ts'
 export {
   type Connection,
@@ -87,6 +94,7 @@ export type {
 } from './endpoint/index.ts'
 export {
   AbortError,
+  type BatchOutcome,
   ConnectionError,
   type ConnectionPhase,
   DurabilityError,

@@ -3,8 +3,9 @@
 //
 //   node scripts/generate-methods.js collect PORT   asks a running server and pins the answer
 //                                                   as scripts/data/docs-<server>-<version>.json
-//   node scripts/generate-methods.js generate       pinned answers and replies.js → lib/client/commands.gen.ts (types)
-//                                                   and lib/client/methods.gen.ts (what is there at run time)
+//   node scripts/generate-methods.js generate       pinned answers and replies.js → lib/client/commands.gen.ts and
+//                                                   lib/client/pipeline.gen.ts (types), and lib/client/methods.gen.ts
+//                                                   (what is there at run time)
 //   node scripts/generate-methods.js check          fails where those files are not what `generate` would write
 //
 // The methods are the union over the pinned servers: what either of them takes, the types take.
@@ -28,6 +29,7 @@ const root = new URL('../', import.meta.url)
 const dataDir = new URL('scripts/data/', root)
 const targets = {
   types: new URL('lib/client/commands.gen.ts', root),
+  chain: new URL('lib/client/pipeline.gen.ts', root),
   methods: new URL('lib/client/methods.gen.ts', root),
 }
 
@@ -40,7 +42,12 @@ export function methodName(command) {
   return command.toLowerCase().replace(/[ _-]+([a-z])/g, (_, letter) => letter.toUpperCase())
 }
 
-/** The texts of both files, from the data beside this script. */
+/** Commands that can do nothing but block: a pipeline does not take them. */
+const blocking = new Set(
+  'BLMOVE BLMPOP BLPOP BRPOP BRPOPLPUSH BZMPOP BZPOPMAX BZPOPMIN WAIT WAITAOF'.split(' '),
+)
+
+/** The texts of the files, from the data beside this script. */
 export function generate() {
   const pinned = readPinned()
   const from = pinned.map(({ server, version }) => `${server} ${version}`).join(', ')
@@ -48,7 +55,11 @@ export function generate() {
 // Do not edit.
 `
   const methods = methodsOf(pinned)
-  return { types: `${head}${renderTypes(methods)}`, methods: `${head}${renderMethods(methods)}` }
+  return {
+    types: `${head}${renderTypes(methods)}`,
+    chain: `${head}${renderChain(methods.filter(({ name }) => !blocking.has(name)))}`,
+    methods: `${head}${renderMethods(methods)}`,
+  }
 }
 
 /** @returns {Pinned[]} */
@@ -104,27 +115,16 @@ function partsOf(command, name, parts) {
 
 /** @param {Method[]} methods */
 function renderTypes(methods) {
-  const lines = methods.flatMap(({ name, method, arguments: args }) => {
-    const overloads = (replies[name]?.types ?? []).map(({ when, type }) => {
-      const { text, isWhole } = signature(args, when)
-      return { text: `  ${method}(${text}): Promise<${type}>`, isWhole }
-    })
-    const comment = overloads.some(({ isWhole }) => !isWhole) ? [`  /** \`${syntax(name, args)}\` */`] : []
+  const lines = methods.flatMap((it) => {
+    const overloads = overloadsOf(it, (type) => `Promise<${type}>`)
+    const isWhole = overloads.every((overload) => overload.isWhole)
+    const comment = isWhole ? [] : [`  /** \`${syntax(it.name, it.arguments)}\` */`]
     return [...comment, ...overloads.map(({ text }) => text)]
   })
   const text = lines.join('\n')
-  /** @param {string} file @param {string} source @param {string} extra */
-  const imports = (file, source, extra = '') => {
-    const names = [...source.matchAll(/^export (?:interface|type) (\w+)/gm)].map(([, name]) => String(name))
-    const used = names.filter((name) => new RegExp(`\\b${name}\\b`).test(text)).sort()
-    return `import type { ${[extra, ...used].filter(Boolean).join(', ')} } from './${file}'`
-  }
-  /** @param {string} path */
-  const read = (path) => readFileSync(new URL(path, root), 'utf8')
   return `
 import type { Argument as A, Reply } from '../resp/index.ts'
-${imports('arguments.ts', read('lib/client/arguments.ts'))}
-${imports('replies-types.ts', read('lib/client/replies-types.ts'))}
+${importsFor(text)}
 
 /**
  * The core commands of Redis and Valkey, as methods. Arguments in the order of the servers' documentation, tokens as
@@ -137,6 +137,55 @@ export interface Commands<T extends string | Buffer = string> {
 ${text}
 }
 `
+}
+
+/**
+ * An interface of its own: types computed from the other's methods would lose their overloads, and cost whoever
+ * compiles a chain far more.
+ * @param {Method[]} methods
+ */
+function renderChain(methods) {
+  const overloads = methods.flatMap((it) => overloadsOf(it, (type) => `Pipeline<[...R, ${type}], T, K>`))
+  const text = overloads.map((overload) => overload.text).join('\n')
+  return `
+import type { Argument as A, Reply } from '../resp/index.ts'
+${importsFor(text)}
+import type { Pipeline, PipelineKind } from './pipeline.ts'
+
+/**
+ * The methods of {@link Commands}, as links of a chain: each adds its reply's type to \`R\`. Those that can only block
+ * are left out.
+ */
+export interface PipelineCommands<
+  out R extends unknown[],
+  out T extends string | Buffer,
+  out K extends PipelineKind,
+> {
+${text}
+}
+`
+}
+
+/** @param {Method} method @param {(type: string) => string} result */
+function overloadsOf({ name, method, arguments: args }, result) {
+  return (replies[name]?.types ?? []).map(({ when, type }) => {
+    const { text, isWhole } = signature(args, when)
+    return { text: `  ${method}(${text}): ${result(type)}`, isWhole }
+  })
+}
+
+/** @param {string} text what uses the types of our own */
+function importsFor(text) {
+  /** @param {string} file @param {string} source */
+  const imports = (file, source) => {
+    const names = [...source.matchAll(/^export (?:interface|type) (\w+)/gm)].map(([, name]) => String(name))
+    const used = names.filter((name) => new RegExp(`\\b${name}\\b`).test(text)).sort()
+    return `import type { ${used.join(', ')} } from './${file}'`
+  }
+  /** @param {string} path */
+  const read = (path) => readFileSync(new URL(path, root), 'utf8')
+  return `${imports('arguments.ts', read('lib/client/arguments.ts'))}
+${imports('replies-types.ts', read('lib/client/replies-types.ts'))}`
 }
 
 /** @param {Method[]} methods */
@@ -215,12 +264,19 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [mode, port] = process.argv.slice(2)
   if (mode === 'collect' && port !== undefined) await collect(Number(port))
   else if (mode === 'generate') {
-    const { types, methods } = generate()
-    writeFileSync(targets.types, types)
-    writeFileSync(targets.methods, methods)
+    const texts = generate()
+    writeFileSync(targets.types, texts.types)
+    writeFileSync(targets.chain, texts.chain)
+    writeFileSync(targets.methods, texts.methods)
   } else if (mode === 'check') {
-    const { types, methods } = generate()
-    if (readFileSync(targets.types, 'utf8') !== types || readFileSync(targets.methods, 'utf8') !== methods) {
+    const { types, chain, methods } = generate()
+    /** @type {[URL, string][]} */
+    const files = [
+      [targets.types, types],
+      [targets.chain, chain],
+      [targets.methods, methods],
+    ]
+    if (files.some(([path, text]) => readFileSync(path, 'utf8') !== text)) {
       console.error('lib/client/*.gen.ts are stale: run `node scripts/generate-methods.js generate`')
       process.exitCode = 1
     }

@@ -20,7 +20,10 @@ import { type DispatchOptions, dispatch } from './dispatch.ts'
 import { checkDurable } from './durable.ts'
 import { contextualEmit } from './listeners.ts'
 import { defineMethods } from './methods.ts'
+import { runMulti } from './multi.ts'
 import { type ClientOptions, resolveClientOptions } from './options.ts'
+import { Pipeline, type PipelineHost } from './pipeline.ts'
+import { type Ground, runPipeline } from './pipeline-run.ts'
 import type { Shaper } from './replies.ts'
 import type { Router, RouterStats } from './router.ts'
 import { type ScanIterator, scanIterator } from './scan.ts'
@@ -35,6 +38,8 @@ import { type MessageListener, Subscribers } from './subscribers.ts'
 import type { Subscription } from './subscription.ts'
 import type { SubscriptionIterator } from './subscription-iterator.ts'
 import type { Gap, Replies, SubscribeOptions, SubscriptionOptions } from './subscription-options.ts'
+import type { Transaction, TransactionEnd, TransactionResult } from './transaction.ts'
+import { runTransaction, type TransactionOptions } from './transaction-run.ts'
 import { closedError, Work } from './work.ts'
 
 /** How the commands of a view differ from the client's settings. */
@@ -119,6 +124,56 @@ export class CommandView<T extends string | Buffer = string> {
    */
   call(name: string, ...args: Argument[]): Promise<Reply> {
     return dispatch(this.#router, this.#work, [name, ...args], this.#options)
+  }
+
+  /**
+   * Begins a chain of commands that are sent in one piece and have one promise:
+   * `const [a, n] = await redis.pipeline().get('a').incr('n').exec()`. With reads only it goes where `readFrom` says,
+   * else all of it to the master. Each command has an outcome of its own; they are not a transaction.
+   *
+   * @typeParam R what a loop adds, which no chain tells: `pipeline<(string | null)[]>()`
+   * @throws {TypeError} at once: the view is `durable`
+   * @see docs/pipelines.md
+   */
+  pipeline<R extends unknown[] = []>(): Pipeline<R, T> {
+    return new Pipeline(this.#hostOf('pipeline', runPipeline))
+  }
+
+  /**
+   * The same as a transaction: MULTI, the commands, EXEC. All are run with nothing between them, or none is.
+   *
+   * @throws {TypeError} at once: the view is `durable`
+   * @see docs/pipelines.md
+   */
+  multi<R extends unknown[] = []>(): Pipeline<R, T, 'multi'> {
+    return new Pipeline(this.#hostOf('multi', runMulti))
+  }
+
+  /**
+   * Reads, then writes if nobody has changed what was read: WATCH, MULTI, EXEC on a connection of its own. The function
+   * is called again when a watched key was changed meanwhile, and when its server was replaced.
+   *
+   * @param keys what is watched, before the first read
+   * @param work reads with `tx`, and returns the chain of `tx.multi()` that is to be executed, or nothing; it may be
+   *   called more than once
+   * @returns the values of the chain's commands; `undefined` if there was none
+   * @throws {RespoolError} `TRANSACTION_CONFLICT`, `BATCH_FAILED`
+   * @throws what {@link CommandView.call} and {@link Client.lease} throw, and what `work` throws
+   * @throws {TypeError} {RangeError} at once: keys, function or options that are none
+   * @see docs/pipelines.md
+   * @example
+   * await redis.transaction('stock', async (tx) => {
+   *   if (Number(await tx.get('stock')) < 1) return
+   *   return tx.multi().decr('stock').rpush('orders', 'id')
+   * }) // [7, 12], or undefined
+   */
+  transaction<E extends TransactionEnd>(
+    keys: Argument | readonly Argument[],
+    work: (tx: Transaction<T>) => E | Promise<E>,
+    options: TransactionOptions = {},
+  ): Promise<TransactionResult<E>> {
+    const values = runTransaction(this.#ground, keys, work as never, this.#options, options)
+    return values as Promise<TransactionResult<E>>
   }
 
   /** A view with other settings; cheap, and with the same methods. That of a session belongs to the session. */
@@ -210,6 +265,20 @@ export class CommandView<T extends string | Buffer = string> {
    */
   get token(): string | undefined {
     return this.#options.session?.token
+  }
+
+  get #ground(): Ground {
+    return { router: this.#router, work: this.#work }
+  }
+
+  #hostOf(kind: 'pipeline' | 'multi', run: typeof runPipeline): PipelineHost {
+    const options = this.#options
+    if (options.durable !== undefined) throw new TypeError(`option durable is not for ${kind}()`)
+    return {
+      kind,
+      asBytes: options.replies === 'buffer',
+      run: (commands) => run(this.#ground, commands, options),
+    }
   }
 }
 
@@ -314,6 +383,25 @@ export class Client extends EventEmitter<ClientEvents> {
   /** See {@link CommandView.call}. */
   call(name: string, ...args: Argument[]): Promise<Reply> {
     return this.#view.call(name, ...args)
+  }
+
+  /** See {@link CommandView.pipeline}. */
+  pipeline<R extends unknown[] = []>(): Pipeline<R> {
+    return this.#view.pipeline()
+  }
+
+  /** See {@link CommandView.multi}. */
+  multi<R extends unknown[] = []>(): Pipeline<R, string, 'multi'> {
+    return this.#view.multi()
+  }
+
+  /** See {@link CommandView.transaction}. */
+  transaction<E extends TransactionEnd>(
+    keys: Argument | readonly Argument[],
+    work: (tx: Transaction) => E | Promise<E>,
+    options?: TransactionOptions,
+  ): Promise<TransactionResult<E>> {
+    return this.#view.transaction(keys, work, options)
   }
 
   /** See {@link CommandView.with}. */

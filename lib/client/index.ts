@@ -11,6 +11,7 @@ export {
 } from './client.ts'
 export type { Commands } from './commands.gen.ts'
 export type { ClientOptions, ClientSentinelOptions } from './options.ts'
+export type { Pipeline, PipelineKind, SettledResults } from './pipeline.ts'
 export { parseClientList, parseInfo } from './replies-text.ts'
 export type * from './replies-types.ts'
 export type { ScanIterator } from './scan.ts'
@@ -39,3 +40,5 @@ export type {
   SubscriptionOptions,
 } from './subscription-options.ts'
 export type { Message } from './subscription-queue.ts'
+export type { Transaction, TransactionEnd, TransactionResult } from './transaction.ts'
+export type { TransactionOptions } from './transaction-run.ts'

@@ -69,6 +69,7 @@ const LONERS = 8
 /** What comes after it comes when the code that runs has returned. */
 const soon = Promise.resolve()
 
+const TRANSACTION = StateBit.watch | StateBit.multi
 /** State that the usual commands begin and end. */
 const PASSING = StateBit.watch | StateBit.multi | StateBit.subscribe | StateBit.shard
 
@@ -231,7 +232,7 @@ export class Connection {
 
   /**
    * Runs several commands, in order and with nothing between them, for the price of one promise. Options hold for each
-   * of them.
+   * of them. With a transaction among them all are written or none is, and all have the same deadline.
    *
    * @returns for each its reply, or the error it ended with, which is a {@link ReplyError} or what {@link execute}
    *   would have thrown: one that failed says nothing of the others
@@ -345,13 +346,17 @@ export class Connection {
   ): Promise<(Reply | Error)[]> {
     const signal = options?.signal
     if (signal?.aborted) return Promise.reject(new AbortError(signal))
-    if (this.#isFull(commands.length)) return Promise.reject(this.#full())
+    if (this.#isFull(commands.length)) return Promise.reject(this.#full(commands.length))
     const timeout = checkTimeout(options?.timeout ?? this.#options.commandTimeout)
     let arePlain = options?.onAttributes === undefined
+    let state = this.#commandState
     for (const command of commands) {
       if (isOrdinary(command)) continue
-      refuseReplyOff(connectionEffect(command))
-      arePlain = false
+      const effect = connectionEffect(command)
+      refuseReplyOff(effect)
+      const hasOwnTime = options?.timeout === undefined && isBlocking(command)
+      if (!isOfTransactions(effect) || hasOwnTime) arePlain = false
+      else if (effect !== undefined) state = stateAfter(state, command)
     }
     if (commands.length === 0) return Promise.resolve([])
     if (!arePlain) {
@@ -367,6 +372,7 @@ export class Connection {
     })
     if (signal === undefined && !this.#isBlocked) this.#outbox.addAll(commands)
     else this.#outbox.addRevocable(commands, batch)
+    this.#commandState = state
     this.#await(batch, signal)
     return outcomes
   }
@@ -424,11 +430,12 @@ export class Connection {
     return this.#pending.length + count > maxPending || this.#outbox.byteLength > maxPendingBytes
   }
 
-  #full(): PoolError {
+  #full(count = 1): PoolError {
     const { maxPending, maxPendingBytes } = this.#options
+    const more = count === 1 ? '' : `, and ${count} more were given at once`
     return new PoolError(
       'QUEUE_FULL',
-      `${this.#pending.length} commands are waiting at ${this.address}, ${this.#outbox.byteLength} bytes unsent; ` +
+      `${this.#pending.length} commands are waiting at ${this.address}, ${this.#outbox.byteLength} bytes unsent${more}; ` +
         `the limits are maxPending ${maxPending} and maxPendingBytes ${maxPendingBytes}`,
     )
   }
@@ -587,6 +594,13 @@ function special(command: readonly Argument[]): Special {
   refuseReplyOff(known.effect)
   known.confirmations = awaitedConfirmations(command)
   return known
+}
+
+/** Whether a command changes nothing, or only what MULTI, EXEC, DISCARD, WATCH and UNWATCH do: no reply is looked at. */
+function isOfTransactions(effect: ConnectionEffect | undefined): boolean {
+  if (effect === undefined) return true
+  const bits = effect.sets | effect.clears
+  return bits !== 0 && (bits & ~TRANSACTION) === 0
 }
 
 function refuseReplyOff(effect: ConnectionEffect | undefined): void {

@@ -22,14 +22,20 @@ export function deadlineOf(options: ExecuteOptions | undefined, commandTimeout: 
   return { timeout, expiresAt: timeout === 0 ? Number.POSITIVE_INFINITY : performance.now() + timeout }
 }
 
+/** Milliseconds that are left for what is sent now; 0 = no limit. */
+export function leftOf({ expiresAt, timeout }: Deadline): number {
+  return timeout === 0 ? 0 : Math.max(expiresAt - performance.now(), 1)
+}
+
 /** Gives the command to its connection before this returns. A deadline that passes is told as it was set. */
 export async function executeBefore(
-  { expiresAt, timeout }: Deadline,
+  deadline: Deadline,
   executor: Executor,
   command: readonly Argument[],
   options: ExecuteOptions | undefined,
 ): Promise<Reply> {
-  const left = timeout === 0 ? 0 : Math.max(expiresAt - performance.now(), 1)
+  const { timeout } = deadline
+  const left = leftOf(deadline)
   try {
     return await executor.execute(command, { ...options, timeout: left })
   } catch (error) {

@@ -21,7 +21,7 @@ import {
 import { AbortError, ConnectionError } from '../errors.ts'
 import { type BorrowOptions, type Lease, Pool, type PoolOptions, type PoolStats } from '../pool/index.ts'
 import type { Argument, Reply } from '../resp/index.ts'
-import { deadlineOf, executeBefore } from './deadline.ts'
+import { type Deadline, deadlineOf, executeBefore, leftOf } from './deadline.ts'
 import { type HoldLimits, HoldQueue, heldBytes } from './hold-queue.ts'
 import { Informer } from './informer.ts'
 import type { LazyLease } from './lazy-lease.ts'
@@ -184,6 +184,25 @@ export class Endpoint {
   }
 
   /**
+   * Runs several commands on the shared connection as {@link Connection.executeAll} does, nothing between them; they wait
+   * for it as one.
+   *
+   * @throws what {@link Connection.executeAll} throws; `FENCED` when the endpoint has ended
+   */
+  executeAll(
+    commands: readonly (readonly Argument[])[],
+    options?: ExecuteOptions,
+  ): Promise<(Reply | Error)[]> {
+    if (this.#closing !== undefined) return Promise.reject(this.#ended ?? this.#closedError())
+    const shared = this.#flow()
+    if (shared !== undefined) return shared.executeAll(commands, options)
+    const bytes = commands.reduce((sum, command) => sum + heldBytes(command), 0)
+    return this.#whenConnected({ count: commands.length, bytes }, options, (connection, deadline) =>
+      connection.executeAll(commands, { ...options, timeout: leftOf(deadline) }),
+    )
+  }
+
+  /**
    * Lends a connection of the pool; `onTrouble` is told if the server ends it before it comes back. While the server is
    * suspect, none is lent.
    *
@@ -334,10 +353,18 @@ export class Endpoint {
     await this.#held.wait({ ...deadline, bytes: 0, signal })
   }
 
-  async #executeWhenConnected(
-    command: readonly Argument[],
+  #executeWhenConnected(command: readonly Argument[], options: ExecuteOptions | undefined): Promise<Reply> {
+    const send = (connection: Connection, deadline: Deadline) =>
+      executeBefore(deadline, connection, command, options)
+    return this.#whenConnected({ count: 1, bytes: heldBytes(command) }, options, send)
+  }
+
+  /** @param send gives what waited to the connection before it returns */
+  async #whenConnected<R>(
+    held: { readonly count: number; readonly bytes: number },
     options: ExecuteOptions | undefined,
-  ): Promise<Reply> {
+    send: (shared: Connection, deadline: Deadline) => Promise<R>,
+  ): Promise<R> {
     if (this.#ended !== undefined) throw this.#ended
     const deadline = deadlineOf(options, this.#options.connection.commandTimeout)
     const { signal } = options ?? {}
@@ -348,7 +375,7 @@ export class Endpoint {
       while (!this.#isReady) {
         if (this.#ended !== undefined) throw this.#ended
         if (!this.isConnected) this.#reconnect()
-        await this.#held.wait({ ...deadline, bytes: heldBytes(command), signal })
+        await this.#held.wait({ ...deadline, ...held, signal })
       }
     } finally {
       this.#queued -= 1
@@ -356,7 +383,7 @@ export class Endpoint {
       if (this.#queued === 0 && this.#onDrained !== undefined) setImmediate(this.#onDrained)
     }
     this.#silence.wake()
-    return await executeBefore(deadline, this.#shared as Connection, command, options)
+    return await send(this.#shared as Connection, deadline)
   }
 
   /** Dials, unless that is under way or about to be. What becomes of it is seen to in `#connect()`. */

@@ -17,8 +17,10 @@ export interface HoldLimits {
 
 /** How long one caller waits, and how much it holds meanwhile. */
 export interface HoldRequest {
-  /** Size of the command that waits. */
+  /** Size of the command that waits, or of all of them. */
   readonly bytes: number
+  /** How many commands wait as one. @default 1 */
+  readonly count?: number | undefined
   /** The deadline on the clock of `performance.now()`, and the timeout it came from, in milliseconds; 0 = none. */
   readonly expiresAt: number
   readonly timeout: number
@@ -40,6 +42,8 @@ export class HoldQueue {
   readonly #waiters = new Set<Waiter>()
   readonly #deadlines = new Deadlines((now) => this.#expire(now), { keepsProcess: true })
   #bytes = 0
+  /** Commands of those who wait. */
+  #commands = 0
 
   /**
    * @param what is waited for, as errors name it: `'connection to 127.0.0.1:6379'`
@@ -63,12 +67,12 @@ export class HoldQueue {
    * @throws {AbortError} `ABORT_ERR`
    */
   wait(request: HoldRequest): Promise<void> {
-    const { signal, bytes, expiresAt } = request
+    const { signal, bytes, expiresAt, count = 1 } = request
     if (signal?.aborted) return Promise.reject(new AbortError(signal))
     if (performance.now() >= expiresAt) return Promise.reject(this.#late(request))
     const { maxHeld, maxHeldBytes } = this.#limits
-    if (this.#waiters.size >= maxHeld || this.#bytes + bytes > maxHeldBytes) {
-      const held = `${this.#waiters.size} commands of ${this.#bytes} bytes wait for ${this.#what}`
+    if (this.#commands + count > maxHeld || this.#bytes + bytes > maxHeldBytes) {
+      const held = `${this.#commands} commands of ${this.#bytes} bytes wait for ${this.#what}`
       const limits = `the limits are ${maxHeld} and ${maxHeldBytes} bytes`
       return Promise.reject(new PoolError('QUEUE_FULL', `${held}; ${limits}`, this.#cause()))
     }
@@ -76,6 +80,7 @@ export class HoldQueue {
       const waiter: Waiter = { ...request, resolve, reject, unwatch: undefined }
       this.#waiters.add(waiter)
       this.#bytes += bytes
+      this.#commands += count
       if (signal !== undefined) {
         waiter.unwatch = watchAbort(signal, () => this.#end(waiter, new AbortError(signal)))
       }
@@ -104,6 +109,7 @@ export class HoldQueue {
   #end(waiter: Waiter, error: Error | undefined): void {
     if (!this.#waiters.delete(waiter)) return
     this.#bytes -= waiter.bytes
+    this.#commands -= waiter.count ?? 1
     waiter.unwatch?.()
     if (this.#waiters.size === 0) this.#deadlines.stop()
     if (error === undefined) waiter.resolve()

@@ -94,6 +94,29 @@ export class Lease<T extends PooledConnection = Connection> {
   }
 
   /**
+   * Runs several commands, in order and with nothing between them, for the price of one promise where the connection has
+   * {@link Connection.executeAll} and none of them blocks.
+   *
+   * @returns for each its reply, or the error it ended with: one that failed says nothing of the others
+   * @throws what {@link Lease.execute} throws when nothing of it was taken
+   */
+  executeAll(
+    commands: readonly (readonly Argument[])[],
+    options?: ExecuteOptions,
+  ): Promise<(Reply | Error)[]> {
+    if (this.#phase !== 'lent') return Promise.reject(leaseReturned())
+    const { connection } = this.#member
+    const special = commands.filter((command) => !isOrdinary(command))
+    if (connection.executeAll === undefined || special.some(isBlocking)) {
+      const outcome = (command: readonly Argument[]): Promise<Reply | Error> =>
+        this.execute(command, options).catch((error: Error) => error)
+      return Promise.all(commands.map(outcome))
+    }
+    const outcomes = connection.executeAll(commands, options)
+    return special.length === 0 ? outcomes : this.#followAll(outcomes, commands)
+  }
+
+  /**
    * Gives the connection back to the pool, as it was: what the borrower did to it is undone, replies that were not
    * waited for are let in. If that fails or takes longer than `resetTimeout`, if a blocking command is still running,
    * or if the borrower did what cannot be undone (CLIENT NO-EVICT, …), the connection is destroyed.
@@ -137,6 +160,32 @@ export class Lease<T extends PooledConnection = Connection> {
       // any other error than the server's leaves the reply owed, and the server perhaps blocked
       if (isHeld && error instanceof ReplyError) this.#held--
       if (!isTransactionAborted(error)) this.#state |= undone
+      throw error
+    }
+  }
+
+  /** The same for several that are given: what one of them undid, and an earlier one did, counts once it has worked. */
+  async #followAll(
+    given: Promise<(Reply | Error)[]>,
+    commands: readonly (readonly Argument[])[],
+  ): Promise<(Reply | Error)[]> {
+    const undone = commands.map((command) => {
+      const before = this.#state
+      this.#state = stateAfter(before, command)
+      this.#past |= this.#state
+      return before & ~this.#state
+    })
+    const restore = (outcome: unknown, at: number): void => {
+      if (outcome instanceof Error && !isTransactionAborted(outcome)) this.#state |= undone[at] ?? 0
+    }
+    try {
+      const outcomes = await given
+      outcomes.forEach(restore)
+      return outcomes
+    } catch (error) {
+      commands.forEach((_, at) => {
+        restore(error, at)
+      })
       throw error
     }
   }

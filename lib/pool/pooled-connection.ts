@@ -14,6 +14,14 @@ export interface PooledConnection {
   onPush?: ((push: readonly Reply[]) => void) | undefined
   /** Sends a command and gives its reply. Replies come in the order of the commands. */
   execute(command: readonly Argument[], options?: ExecuteOptions): Promise<Reply>
+  /**
+   * Sends several commands with nothing between them, and gives the outcome of each; all are written or none is.
+   * Without it a lease sends them one by one.
+   */
+  executeAll?(
+    commands: readonly (readonly Argument[])[],
+    options?: ExecuteOptions,
+  ): Promise<(Reply | Error)[]>
   /** Sends a command and gives its reply. */
   call(name: string, ...args: Argument[]): Promise<Reply>
   /**

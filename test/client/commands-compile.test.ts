@@ -69,3 +69,29 @@ test('a small program costs the compiler little: types are made as they are used
   assert.ok(instantiations < 4_000, `${instantiations} instantiations`)
   assert.ok(types < 5_000, `${types} types`)
 })
+
+test('a chain costs the compiler as much for each of its links, however long it is', async (t) => {
+  const chainOf = (links: number): string => `
+    import { createClient } from 'respool'
+    const redis = createClient({ port: 1 })
+    const values = await redis.pipeline()
+      ${".get('a').incr('n').hgetall('h').zrange('z', 0, -1, 'WITHSCORES')".repeat(links / 4)}
+      .exec()
+    const last: [string, number][] = values[${links - 1}]
+    const sold = await redis.transaction('stock', async (tx) => {
+      if (Number(await tx.get('stock')) < 1) return
+      return tx.multi().decr('stock').rpush('orders', 'id')
+    })
+    console.log(last, sold?.[0])
+  `
+  const cost = async (links: number) => {
+    const { Instantiations = Number.NaN, Types = Number.NaN } = await countsOf(t, chainOf(links))
+    return { instantiations: Instantiations, types: Types }
+  }
+  const [short, long] = [await cost(4), await cost(100)]
+  // 700 and 1,100 for the short one, 12 and 60 more for each link, when this was written
+  const counted = JSON.stringify([short, long])
+  assert.ok(short.instantiations < 2_000 && short.types < 3_000, counted)
+  assert.ok((long.instantiations - short.instantiations) / 96 < 50, counted)
+  assert.ok((long.types - short.types) / 96 < 200, counted)
+})

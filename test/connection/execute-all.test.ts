@@ -239,3 +239,37 @@ test('a batch keeps the context of its caller', async (t) => {
     [1, 2, 3],
   )
 })
+
+test('a transaction in a batch ends as one: no part of it is written when another was given up', async (t) => {
+  const { server, connection } = await connected(t, script)
+  const [peer] = server.peers
+  assert.ok(peer)
+  peer.socket.pause()
+  const filler = Buffer.alloc(16 * 1024 * 1024)
+  void connection.call('ECHO', filler).catch(() => undefined)
+  await new Promise(setImmediate)
+  const late = await connection.executeAll([['MULTI'], ...echoes(5_000), ['EXEC']], { timeout: 20 })
+  assert.ok(late[0] instanceof TimeoutError && !late[0].mayHaveExecuted)
+  assert.equal(new Set(late).size, 1, 'one deadline for all')
+  assert.equal(connection.isInTransaction, false)
+  const after = connection.call('PING')
+  peer.socket.resume()
+  await after
+  const names = new Set(server.commands.map(([name]) => name))
+  assert.ok(!names.has('MULTI') && !names.has('EXEC'))
+})
+
+test('a batch knows of a transaction that it leaves open', async (t) => {
+  const { connection } = await connected(t, (command) =>
+    ['MULTI', 'EXEC', 'WATCH'].includes(command[0] ?? '') ? simple('OK') : script(command, {} as never),
+  )
+  await connection.executeAll([['WATCH', 'k'], ['MULTI'], ['ECHO', 'a']])
+  assert.equal(connection.isInTransaction, true)
+  await connection.executeAll([['ECHO', 'a'], ['exec']])
+  assert.deepEqual([connection.isInTransaction, connection.isAltered], [false, false])
+})
+
+test('more commands at once than may be pending are refused with their number', async (t) => {
+  const { connection } = await connected(t, script, { maxPending: 3 })
+  await assert.rejects(connection.executeAll(echoes(4)), /, and 4 more were given at once; the limits are/)
+})

@@ -176,3 +176,14 @@ test('a wait keeps its process alive until it has ended', async () => {
   assert.equal(stdout, 'COMMAND_TIMEOUT\n')
   assert.ok(performance.now() - start < 30_000, 'a deadline that is no longer awaited keeps no process')
 })
+
+test('several commands that wait as one count as many', async () => {
+  const queue = queueOf()
+  const two = queue.wait(request({ count: 2 }))
+  await assert.rejects(queue.wait(request({ count: 2 })), /2 commands of 1 bytes wait/)
+  const one = queue.wait(request())
+  await assert.rejects(queue.wait(request()), /3 commands of 2 bytes wait/)
+  queue.release()
+  await Promise.all([two, one])
+  await assert.rejects(queue.wait(request({ count: 4 })), { code: 'QUEUE_FULL' })
+})
