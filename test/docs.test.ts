@@ -9,6 +9,7 @@ import { dirname, join, posix } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { errorCodes } from '../lib/index.ts'
 import { makeCertificate, missingOpenssl } from './support/certificate.ts'
 import { projectFiles, readProjectFile } from './support/project.ts'
 import { findBinaries, request, startServer, startTopology } from './support/real-servers.ts'
@@ -257,6 +258,14 @@ test('both READMEs have the same code and output, but for the comments', () => {
   assert.deepEqual(chinese, english)
 })
 
+test('the guide says of each error code what to do', () => {
+  const [, table = ''] = readProjectFile('docs/guide.md').split('\n## Errors\n')
+  const told = [...table.matchAll(/^\| (`[A-Z].*?) \|/gm)].flatMap(([, codes = '']) =>
+    [...codes.matchAll(/`(\w+)`/g)].map(([, code = '']) => code),
+  )
+  assert.deepEqual(told.sort(), Object.keys(errorCodes).sort())
+})
+
 test('each of the thirty things that people do is told for all four clients', () => {
   assert.equal(things.length, 30)
   for (const { title, rows } of things) {
@@ -317,7 +326,10 @@ test('the code of the documents runs to its end, gives what its comments say, an
     checked += checks
     writeFileSync(join(folder, name), code)
     const options = { cwd: folder, timeout: snippetTimeoutMs }
-    const { stderr } = await run(process.execPath, [name], options).catch((error: { stderr: string }) => error)
+    // with what the process wrote, in the message
+    const { stderr } = await run(process.execPath, [name], options).catch((error: Error) => ({
+      stderr: error.message,
+    }))
     if (stderr !== '') failures.push(`${name}: ${stderr}`)
   }
   assert.deepEqual(failures, [])
