@@ -202,6 +202,6 @@ function hello(command: readonly Argument[]): ConnectionEffect | undefined {
 const ordinaryNames: ReadonlySet<unknown> = new Set(
   commandRows
     .filter(([name, bits]) => !name.includes(' ') && !effects.has(name) && (bits & CommandBit.blocking) === 0)
-    .filter(([name]) => !commandRows.some(([other]) => other.startsWith(`${name} `)))
+    .filter(([name]) => describe([name])?.subcommands === undefined)
     .flatMap(([name]) => [name, name.toLowerCase()]),
 )
