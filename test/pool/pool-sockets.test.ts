@@ -48,7 +48,7 @@ test('a peer that accepts and says nothing costs one dial at a time, each within
   assert.deepEqual([sockets.length, pool.stats().dials], [1, 1])
 })
 
-test('a process whose pool has idle connections to keep, sweep and watch, and a pause to wait for, exits', async () => {
+test('a process whose pool has idle connections to keep, sweep and watch, and a pause to wait for, exits', async (t) => {
   const script = `
     const { Pool } = await import(${JSON.stringify(new URL('../../lib/pool/index.js', import.meta.url).href)})
     const connection = () => {
@@ -57,7 +57,7 @@ test('a process whose pool has idle connections to keep, sweep and watch, and a 
     }
     let isDown = false
     const pool = new Pool({
-      dial: async (t) => { if (isDown) throw new Error('down'); return connection() },
+      dial: async () => { if (isDown) throw new Error('down'); return connection() },
       maxIdle: 3, minIdle: 3, maxActive: 4, wait: true, idleTimeout: 3600e3, sweepInterval: 3600e3,
       leakTimeout: 3600e3, waitTimeout: 3600e3, dialBackoff: 3600e3, maxDialBackoff: 3600e3,
     })
