@@ -2,7 +2,7 @@
 //
 //   idle    get and return of an idle connection, one after the other, without I/O: time and bytes allocated
 //   turns   100 tasks that take turns over 10 connections, without I/O
-//   get     100 tasks over 10 exclusive connections to a server: borrow, GET, return
+//   get     100 tasks over 10 exclusive connections to a server: borrow, GET, return; as lazy leases, over 10 permits
 //
 // One process for each pool and kind of work, warmed up, in interleaved rounds with one active at a time. Ratios are
 // medians of the ratio of each round.

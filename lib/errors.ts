@@ -17,7 +17,8 @@ export const errorCodes = {
   HANDSHAKE_FAILED: 'the server refused HELLO, AUTH, SELECT or another step of the handshake',
   LEASE_RETURNED: 'a lease was used after it had been given back',
   MASTER_UNKNOWN: 'sentinels answered, but none knows a master of this name',
-  MASTER_UNVERIFIED: 'sentinels name a master, but it could not be reached or does not say it is one',
+  MASTER_UNVERIFIED:
+    'sentinels name a master, but it could not be reached, does not say it is one, or too few agree',
   NOT_DURABLE: 'too few replicas acknowledged the write in time',
   NO_REPLICA: 'no healthy replica, and the read policy allows no other node',
   POOL_CLOSED: 'the pool was closed',

@@ -1,13 +1,57 @@
 // The package's only door.
 
+export type {
+  AclUser,
+  ClusterNode,
+  ClusterShard,
+  CommandArgument,
+  CommandDocs,
+  CommandInfo,
+  FunctionLibrary,
+  FunctionStats,
+  Hash,
+  LatencyEvent,
+  LatencyHistogram,
+  LcsMatches,
+  PendingEntry,
+  PendingSummary,
+  Place,
+  Position,
+  Scored,
+  SlowCommand,
+  StreamDeliveries,
+  StreamEntries,
+  StreamEntry,
+  Table,
+  TrackingInfo,
+  XinfoConsumer,
+  XinfoGroup,
+  XinfoStream,
+  XinfoStreamFull,
+} from './client/index.ts'
 export {
   Client,
+  type ClientEvents,
+  type ClientLeaseOptions,
   type ClientOptions,
   type ClientSentinelOptions,
   type CommandOptions,
+  type Commands,
   CommandView,
   createClient,
+  type Gap,
+  type Message,
+  type MessageListener,
+  type Overflow,
+  type Payload,
+  parseClientList,
+  parseInfo,
+  type Replies,
   type SessionOptions,
+  type SubscribeOptions,
+  type Subscription,
+  type SubscriptionIterator,
+  type SubscriptionOptions,
 } from './client/index.ts'
 export {
   type Connection,
@@ -16,7 +60,7 @@ export {
   connect,
   type ExecuteOptions,
 } from './connection/index.ts'
-export type { EndpointStats, ReadFrom, RolePool } from './endpoint/index.ts'
+export type { EndpointStats, LazyLease, LeaseOptions, ReadFrom, RolePool } from './endpoint/index.ts'
 export {
   AbortError,
   ConnectionError,
@@ -43,6 +87,8 @@ export {
 export type { Argument, Reply } from './resp/index.ts'
 export {
   type Address,
+  type Announced,
+  type NatMap,
   type NodeConnectionOptions,
   type ReplicaState,
   Sentinel,

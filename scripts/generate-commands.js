@@ -145,10 +145,8 @@ ${rows.map(({ name, bits, keys }) => `  ['${name}', ${bits}, ${layouts.indexOf(k
 /** @param {number} port */
 async function collect(port) {
   const [info, reply] = await ask(port, [['INFO', 'server'], ['COMMAND']])
-  if (typeof info !== 'string' || !Array.isArray(reply)) throw new Error('no such answer to INFO or COMMAND')
-  const valkey = /^valkey_version:(\S+)/m.exec(info)?.[1]
-  const server = valkey === undefined ? 'redis' : 'valkey'
-  const version = valkey ?? /^redis_version:(\S+)/m.exec(info)?.[1]
+  if (!Array.isArray(reply)) throw new Error('no such answer to COMMAND')
+  const { server, version } = serverOf(info)
   const commands = reply.flatMap(normalise).sort((a, b) => (a.name < b.name ? -1 : 1))
   // One command a line: small, and a later version's differences show as lines.
   const text = `{\n"server": "${server}",\n"version": "${version}",\n"commands": [\n${commands
@@ -156,6 +154,17 @@ async function collect(port) {
     .join(',\n')}\n]\n}\n`
   writeFileSync(new URL(`commands-${server}-${version}.json`, dataDir), text)
   console.log(`${server} ${version}: ${commands.length} commands and subcommands`)
+}
+
+/**
+ * Which server it is that gave this answer to `INFO server`.
+ * @param {Reply | undefined} info
+ */
+export function serverOf(info) {
+  if (typeof info !== 'string') throw new Error('no such answer to INFO')
+  const valkey = /^valkey_version:(\S+)/m.exec(info)?.[1]
+  const version = valkey ?? /^redis_version:(\S+)/m.exec(info)?.[1]
+  return { server: valkey === undefined ? 'redis' : 'valkey', version: String(version) }
 }
 
 // A command's description is an array: name, arity, flags, first key, last key, step, then from 7.0 on ACL
@@ -239,16 +248,19 @@ function normaliseFind(type, spec) {
  * @param {string} name
  * @returns {Reply}
  */
-function member(pairs, name) {
-  return Array.isArray(pairs) ? (pairs[pairs.indexOf(name) + 1] ?? null) : null
+export function member(pairs, name) {
+  if (!Array.isArray(pairs)) return null
+  for (let at = 0; at < pairs.length; at += 2) if (pairs[at] === name) return pairs[at + 1] ?? null
+  return null
 }
 
 /**
+ * The answers of the server on that port of this machine.
  * @param {number} port
  * @param {string[][]} commands
  * @returns {Promise<Reply[]>}
  */
-function ask(port, commands) {
+export function ask(port, commands) {
   return new Promise((resolve, reject) => {
     const socket = connect({ port, host: '127.0.0.1' })
     let bytes = Buffer.alloc(0)

@@ -8,6 +8,7 @@ export const SIZE = 10
 /** @type {Record<string, { needsServer?: boolean, open: (task: any) => Promise<any> }>} */
 export const pools = {
   respool: { open: (task) => openRespool(task, task.builds.own) },
+  'respool-lazy': { needsServer: true, open: (task) => openLazy(task, task.builds.own) },
   'respool-other': { open: (task) => openRespool(task, task.builds.other) },
   'node-redis': { needsServer: true, open: ({ where }) => openNodeRedis(where, {}) },
   'node-redis-notimeout': {
@@ -29,6 +30,18 @@ async function openRespool({ where }, build) {
   })
   return {
     borrow: () => pool.get(),
+    giveBack: (lease) => lease.close(),
+    get: (lease) => lease.call('GET', 'k16'),
+  }
+}
+
+/** The same with permits instead of connections: their commands share one. */
+async function openLazy({ where }, build) {
+  const { createClient } = await import(join(build, 'lib', 'index.js'))
+  const client = createClient({ ...where, pool: { maxIdle: SIZE, maxActive: SIZE, wait: true } })
+  await client.ready()
+  return {
+    borrow: () => client.lease({ lazy: true }),
     giveBack: (lease) => lease.close(),
     get: (lease) => lease.call('GET', 'k16'),
   }

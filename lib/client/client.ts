@@ -3,17 +3,31 @@
 
 import { EventEmitter } from 'node:events'
 import type { Connection } from '../connection/index.ts'
-import { checkReadFrom, type EndpointStats, type ReadFrom, RolePool } from '../endpoint/index.ts'
+import {
+  checkReadFrom,
+  type EndpointStats,
+  type LazyLease,
+  type LeaseOptions,
+  type ReadFrom,
+  RolePool,
+} from '../endpoint/index.ts'
 import { PoolError } from '../errors.ts'
 import type { Lease } from '../pool/index.ts'
 import type { Argument, Reply } from '../resp/index.ts'
 import { type SentinelEvents, SentinelRouter, type Topology } from '../sentinel/index.ts'
+import type { Commands } from './commands.gen.ts'
 import { type DispatchOptions, dispatch } from './dispatch.ts'
 import { checkDurable } from './durable.ts'
+import { defineMethods } from './methods.ts'
 import { type ClientOptions, resolveClientOptions } from './options.ts'
+import type { Shaper } from './replies.ts'
 import type { Router } from './router.ts'
 import { Session, type SessionOptions } from './session.ts'
 import { SingleRouter } from './single-router.ts'
+import { type MessageListener, Subscribers } from './subscribers.ts'
+import type { Subscription } from './subscription.ts'
+import type { SubscriptionIterator } from './subscription-iterator.ts'
+import type { Gap, Replies, SubscribeOptions, SubscriptionOptions } from './subscription-options.ts'
 import { closedError, Work } from './work.ts'
 
 /** How the commands of a view differ from the client's settings. */
@@ -36,10 +50,30 @@ export interface CommandOptions {
   readonly durable?: number | undefined
 }
 
+/** Whose connection a lease is of, and how it is lent. */
+export interface ClientLeaseOptions extends LeaseOptions {
+  readonly readFrom?: ReadFrom | undefined
+}
+
 const COMMAND_OPTIONS = new Set(['replies', 'timeout', 'signal', 'readFrom', 'idempotent', 'durable'])
 
-/** Commands with settings of their own: what `with()` gives. */
-export class CommandView {
+/** What the typed commands of a view do, and of its client through its own view. */
+let runTyped: (view: CommandView, command: Argument[], shaper: Shaper | undefined) => Promise<unknown>
+
+/** Commands with settings of their own: what `with()` gives. `T` is what strings in replies are. */
+export interface CommandView<T extends string | Buffer = string> extends Commands<T> {}
+
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the methods of Commands are there, by defineMethods() below
+export class CommandView<T extends string | Buffer = string> {
+  static {
+    runTyped = (view, command, shaper) => {
+      const shape = shaper?.(command, view.#options.replies === 'buffer')
+      const reply = dispatch(view.#router, view.#work, command, view.#options)
+      return shape === undefined ? reply : reply.then(shape)
+    }
+    defineMethods(CommandView.prototype, runTyped)
+  }
+
   readonly #router: Router
   readonly #work: Work
   readonly #options: DispatchOptions
@@ -71,7 +105,11 @@ export class CommandView {
   }
 
   /** A view with other settings; cheap, and with the same methods. That of a session belongs to the session. */
-  with(options: CommandOptions): CommandView {
+  with(options: CommandOptions & { readonly replies: 'buffer' }): CommandView<Buffer>
+  with(options: CommandOptions & { readonly replies: 'string' }): CommandView<string>
+  with(options: CommandOptions & { readonly replies?: undefined }): CommandView<T>
+  with(options: CommandOptions): CommandView<string | Buffer>
+  with(options: CommandOptions): CommandView<string | Buffer> {
     return new CommandView(this.#router, this.#work, merge(this.#options, options))
   }
 
@@ -86,7 +124,7 @@ export class CommandView {
    * await s.call('SET', 'name', 'Ada')
    * await s.with({ readFrom: 'replica' }).call('GET', 'name') // 'Ada'
    */
-  session(options?: SessionOptions): CommandView {
+  session(options?: SessionOptions): CommandView<T> {
     const session = new Session(options)
     return new CommandView(this.#router, this.#work, { ...this.#options, session })
   }
@@ -101,6 +139,14 @@ export class CommandView {
   }
 }
 
+/** None of them is needed to work; there is no event named `error`. */
+export interface ClientEvents extends SentinelEvents {
+  /** Subscriptions were interrupted and are whole again; told once for each connection of theirs. */
+  gap: [gap: Gap]
+}
+
+export interface Client extends Commands {}
+
 /**
  * A client of one server or of a Sentinel deployment. Connects on first use.
  *
@@ -109,11 +155,17 @@ export class CommandView {
  * await redis.call('SET', 'key', 'value')
  * await redis.close()
  */
-export class Client extends EventEmitter<SentinelEvents> {
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the methods of Commands are there, by defineMethods() below
+export class Client extends EventEmitter<ClientEvents> {
+  static {
+    defineMethods(Client.prototype, (client, command, shaper) => runTyped(client.#view, command, shaper))
+  }
+
   readonly #router: Router
   readonly #work = new Work()
   readonly #view: CommandView
   readonly #commandTimeout: number
+  readonly #subscribers: Subscribers
 
   /** For {@link createClient}. */
   constructor(options: ClientOptions | string | URL) {
@@ -125,8 +177,16 @@ export class Client extends EventEmitter<SentinelEvents> {
         ? new SingleRouter(resolved.address, resolved.endpoint)
         : new SentinelRouter(resolved.sentinel, {
             onSwitch: (event) => this.emit('switch', event),
-            onTopology: (topology) => this.emit('topology', topology),
+            onTopology: (topology) => {
+              this.#subscribers.reconsider()
+              this.emit('topology', topology)
+            },
           })
+    this.#subscribers = new Subscribers(this.#router, {
+      commandTimeout: resolved.commandTimeout,
+      pingInterval: (resolved.kind === 'single' ? resolved.endpoint : resolved.sentinel).pingInterval,
+      onGap: (gap) => process.nextTick(() => this.emit('gap', gap)), // listeners run outside of ours
+    })
     this.#view = new CommandView(this.#router, this.#work, {
       readFrom: resolved.readFrom,
       timeout: resolved.commandTimeout,
@@ -145,7 +205,10 @@ export class Client extends EventEmitter<SentinelEvents> {
   }
 
   /** See {@link CommandView.with}. */
-  with(options: CommandOptions): CommandView {
+  with(options: CommandOptions & { readonly replies: 'buffer' }): CommandView<Buffer>
+  with(options: CommandOptions & { readonly replies?: 'string' | undefined }): CommandView
+  with(options: CommandOptions): CommandView<string | Buffer>
+  with(options: CommandOptions): CommandView<string | Buffer> {
     return this.#view.with(options)
   }
 
@@ -172,30 +235,108 @@ export class Client extends EventEmitter<SentinelEvents> {
    * Borrows a connection of one's own, for WATCH, MULTI, SUBSCRIBE and whatever else changes a connection's
    * state. Give it back with `lease.close()`. It dies with `FENCED` when its server is replaced.
    *
-   * @param options `readFrom`: whose connection. @default 'master', which waits while a failover is under way
+   * @param options `readFrom`: whose connection. @default 'master', which waits while a failover is under way.
+   *   `lazy`: shares a connection with others until the first command that needs one of its own. @default false
    * @throws what {@link RolePool.get} throws
    */
-  async lease(
-    options: { readonly readFrom?: ReadFrom; readonly signal?: AbortSignal } = {},
-  ): Promise<Lease<Connection>> {
-    const { readFrom = 'master', signal } = options
+  lease(options: ClientLeaseOptions & { readonly lazy: true }): Promise<LazyLease>
+  lease(options?: ClientLeaseOptions & { readonly lazy?: false | undefined }): Promise<Lease<Connection>>
+  lease(options?: ClientLeaseOptions): Promise<Lease<Connection> | LazyLease>
+  async lease(options: ClientLeaseOptions = {}): Promise<Lease<Connection> | LazyLease> {
+    const { readFrom = 'master', signal, lazy } = options
     checkReadFrom(readFrom)
     if (this.#work.isClosing) throw closedError()
     const target = readFrom === 'master' ? 'write' : readFrom // to write is what it is borrowed for, as a rule
-    return await new RolePool(this.#router, target, this.#commandTimeout).get({ signal })
+    return await new RolePool(this.#router, target, this.#commandTimeout).get({ signal, lazy })
   }
 
   /** Borrows, runs, gives back, whatever comes of it. */
-  async use<R>(
+  use<R>(
+    work: (lease: LazyLease) => R | Promise<R>,
+    options: ClientLeaseOptions & { readonly lazy: true },
+  ): Promise<R>
+  use<R>(
     work: (lease: Lease<Connection>) => R | Promise<R>,
-    options?: { readonly readFrom?: ReadFrom; readonly signal?: AbortSignal },
-  ): Promise<R> {
+    options?: ClientLeaseOptions & { readonly lazy?: false | undefined },
+  ): Promise<R>
+  async use<R>(work: (lease: never) => R | Promise<R>, options?: ClientLeaseOptions): Promise<R> {
     const lease = await this.lease(options)
     try {
-      return await work(lease)
+      return await work(lease as never)
     } finally {
       await lease.close()
     }
+  }
+
+  /**
+   * Subscribes a listener to one or more channels, over a connection that belongs to subscriptions alone. Lost, it is
+   * replaced, everything is subscribed again in the same order, and `onGap` and the event `gap` tell of it; with a
+   * deployment, subscriptions move to the new master. Keeps the process alive until it is closed.
+   *
+   * @returns when the server has confirmed
+   * @throws {ReplyError} the server refuses: `NOPERM`
+   * @throws {TimeoutError} `COMMAND_TIMEOUT`: not confirmed in time; the cause tells why
+   * @throws {ConnectionError} `HANDSHAKE_FAILED`: a wrong password
+   * @throws {SentinelError} `MASTER_UNKNOWN`
+   * @throws {PoolError} `CLIENT_CLOSED`
+   * @throws {AbortError} `ABORT_ERR`
+   * @throws {TypeError} {RangeError} at once: a channel, listener or option that is none
+   */
+  subscribe<R extends Replies = 'string'>(
+    channels: string | readonly string[],
+    listener: MessageListener<R>,
+    options?: SubscribeOptions<R>,
+  ): Promise<Subscription> {
+    return this.#subscribers.subscribe('subscribe', channels, listener, options)
+  }
+
+  /** {@link subscribe} to the channels that match one of the patterns: `h?llo`, `h*llo`, `h[ae]llo`. */
+  psubscribe<R extends Replies = 'string'>(
+    patterns: string | readonly string[],
+    listener: MessageListener<R>,
+    options?: SubscribeOptions<R>,
+  ): Promise<Subscription> {
+    return this.#subscribers.subscribe('psubscribe', patterns, listener, options)
+  }
+
+  /** {@link subscribe} to shard channels, to which SPUBLISH publishes. Redis 7 and Valkey have them. */
+  ssubscribe<R extends Replies = 'string'>(
+    channels: string | readonly string[],
+    listener: MessageListener<R>,
+    options?: SubscribeOptions<R>,
+  ): Promise<Subscription> {
+    return this.#subscribers.subscribe('ssubscribe', channels, listener, options)
+  }
+
+  /**
+   * The messages of one or more channels, for a `for await` loop: at the consumer's pace, with a bounded buffer between.
+   * Subscribes when the loop begins, or with `ready()`; `break` ends the subscription.
+   *
+   * @returns an iterator, which throws what {@link subscribe} rejects with, and `QUEUE_FULL` with overflow `'close'`;
+   *   it ends when the client is closed
+   * @throws {TypeError} {RangeError} at once: a channel or option that is none
+   */
+  subscription<R extends Replies = 'string'>(
+    channels: string | readonly string[],
+    options?: SubscriptionOptions<R>,
+  ): SubscriptionIterator<R> {
+    return this.#subscribers.iterate('subscribe', channels, options)
+  }
+
+  /** {@link subscription} to the channels that match one of the patterns. */
+  psubscription<R extends Replies = 'string'>(
+    patterns: string | readonly string[],
+    options?: SubscriptionOptions<R>,
+  ): SubscriptionIterator<R> {
+    return this.#subscribers.iterate('psubscribe', patterns, options)
+  }
+
+  /** {@link subscription} to shard channels. */
+  ssubscription<R extends Replies = 'string'>(
+    channels: string | readonly string[],
+    options?: SubscriptionOptions<R>,
+  ): SubscriptionIterator<R> {
+    return this.#subscribers.iterate('ssubscribe', channels, options)
   }
 
   /** What is held open to each server. */
@@ -205,15 +346,17 @@ export class Client extends EventEmitter<SentinelEvents> {
 
   /**
    * Finishes the work: nothing new is taken; what is in flight, waits for a server, or is lent is waited for.
-   * Commands end within their deadlines, so with one that nobody answers this takes as long.
+   * Commands end within their deadlines, so with one that nobody answers this takes as long. Subscriptions end, and
+   * iterators when they have given what is buffered.
    */
   async close(): Promise<void> {
-    await this.#work.finish()
+    await Promise.all([this.#subscribers.end(undefined), this.#work.finish()])
     await this.#router.close()
   }
 
-  /** Fails the work: all connections are destroyed, lent ones too. */
+  /** Fails the work: all connections are destroyed, lent ones too; iterators of subscriptions throw the error. */
   destroy(error: Error = new PoolError('CLIENT_CLOSED', 'the client was destroyed')): void {
+    void this.#subscribers.end(error)
     this.#router.destroy(error)
   }
 

@@ -47,7 +47,14 @@ const BESIDE_SENTINEL = [
 export interface ClientSentinelOptions
   extends Pick<
     SentinelOptions,
-    'name' | 'sentinelConnection' | 'answerTimeout' | 'pollInterval' | 'onFailover' | 'adoptEarly'
+    | 'name'
+    | 'sentinelConnection'
+    | 'answerTimeout'
+    | 'pollInterval'
+    | 'onFailover'
+    | 'adoptEarly'
+    | 'agreement'
+    | 'natMap'
   > {
   readonly sentinels: readonly Address[]
 }

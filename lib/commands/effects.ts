@@ -198,10 +198,14 @@ function hello(command: readonly Argument[]): ConnectionEffect | undefined {
   return effect(sets, 0)
 }
 
+const containers = new Set(
+  commandRows.filter(([name]) => name.includes(' ')).map(([name]) => name.slice(0, name.indexOf(' '))),
+)
+
 /** In capitals and in small letters. */
 const ordinaryNames: ReadonlySet<unknown> = new Set(
   commandRows
     .filter(([name, bits]) => !name.includes(' ') && !effects.has(name) && (bits & CommandBit.blocking) === 0)
-    .filter(([name]) => describe([name])?.subcommands === undefined)
+    .filter(([name]) => !containers.has(name))
     .flatMap(([name]) => [name, name.toLowerCase()]),
 )

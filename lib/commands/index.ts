@@ -11,4 +11,5 @@ export {
   stateAfter,
 } from './effects.ts'
 export { keysOf } from './keys.ts'
+export { isWord } from './lookup.ts'
 export { blockingTimeout, commandName, isBlocking, isReadOnly, isWrite } from './traits.ts'

@@ -129,6 +129,30 @@ export class Connection {
     this.#incoming.onPush = listener
   }
 
+  /**
+   * Called with each error reply, and with what the connection died of, before the commands concerned reject. For its
+   * owner; must not throw.
+   */
+  get onError(): ((error: Error) => void) | undefined {
+    return this.#incoming.onError
+  }
+
+  set onError(listener: ((error: Error) => void) | undefined) {
+    this.#incoming.onError = listener
+  }
+
+  /**
+   * Strings of pushes as `Buffer`. In RESP2, where a push is an array like any reply, the `replies` of a command in
+   * flight decides for what comes before its reply. @default false
+   */
+  get pushesAsBytes(): boolean {
+    return this.#incoming.pushesAsBytes
+  }
+
+  set pushesAsBytes(value: boolean) {
+    this.#incoming.pushesAsBytes = value
+  }
+
   /** Why the connection ended, from then on; `undefined` while it is usable. */
   get error(): Error | undefined {
     return this.#error
@@ -501,6 +525,7 @@ export class Connection {
     this.#incoming.stop()
     this.#deadlines.stop()
     this.#socket.destroy()
+    this.#incoming.onError?.(error)
     const { written, unwritten } = this.#pending
     const lost = written === 0 ? error : withOutcome(error, true, this.address)
     const unsent = unwritten === 0 ? error : withOutcome(error, false, this.address)

@@ -18,6 +18,8 @@ export class Incoming {
   /** Version of RESP that is spoken. */
   protocol: 2 | 3 = 2
   onPush: ((push: readonly Reply[]) => void) | undefined
+  /** Told of each error reply. */
+  onError: ((error: Error) => void) | undefined
   /** Instant of `performance.now()` of the last piece. */
   heardAt = performance.now()
   /** Pieces received. */
@@ -49,13 +51,22 @@ export class Incoming {
     decoder.feed(bytes, length)
     while (!this.#isStopped) {
       const first = this.#pending.first()
-      const value = decoder.next(first?.asBytes)
+      const value = decoder.next(first === undefined ? decoder.pushesAsBytes : first.asBytes)
       if (value === undefined) break
       if (decoder.isPush) this.#takePush(value as Reply[], first)
       else this.#takeReply(value, first)
     }
     if (this.#isAnswer) this.answeredAt = this.heardAt
     this.#isAnswer = false
+  }
+
+  /** Bulk strings of pushes as bytes; in RESP2 a command in flight decides for those that come meanwhile. */
+  get pushesAsBytes(): boolean {
+    return this.#decoder.pushesAsBytes
+  }
+
+  set pushesAsBytes(value: boolean) {
+    this.#decoder.pushesAsBytes = value
   }
 
   /** Nothing is taken any more, not even the rest of the piece that is being taken. */
@@ -74,6 +85,7 @@ export class Incoming {
     }
     if (first === undefined) throw new ProtocolError('PROTOCOL_ERROR', 'a reply that no command asked for')
     this.#shift()
+    if (value instanceof ReplyError) this.onError?.(value)
     const { special } = first
     if (special !== undefined && !first.isSettled) this.#takeAttributes(special)
     if (special?.effect !== undefined && !(value instanceof ReplyError))

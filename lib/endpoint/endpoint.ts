@@ -1,5 +1,6 @@
 // All that is held open to one server: a shared connection for ordinary commands, pipelined, and a pool for
-// whatever needs a connection of its own. They are opened, fenced and closed together.
+// whatever needs a connection of its own. They are opened, fenced and closed together, and so are the permits of
+// lazy leases, which use the first and then the other.
 //
 //   open ──fence(error)──► ended        no new command starts, all that is in flight ends, waiters are told
 //     └────close()───────► ended        what is in flight is finished first
@@ -14,17 +15,26 @@ import {
   connect,
   type ExecuteOptions,
   resolveConnectionOptions,
+  watchAbort,
 } from '../connection/index.ts'
-import { ConnectionError } from '../errors.ts'
-import { Pool, type PoolOptions, type PoolStats } from '../pool/index.ts'
+import { AbortError, ConnectionError } from '../errors.ts'
+import { type BorrowOptions, type Lease, Pool, type PoolOptions, type PoolStats } from '../pool/index.ts'
 import type { Argument, Reply } from '../resp/index.ts'
+import { deadlineOf, executeBefore } from './deadline.ts'
 import { type HoldLimits, HoldQueue, heldBytes } from './hold-queue.ts'
+import { Informer } from './informer.ts'
+import type { LazyLease } from './lazy-lease.ts'
+import { LazyLending } from './lazy-lending.ts'
 import { isPermanent } from './outcome.ts'
 import { SilenceWatch } from './silence-watch.ts'
 
-/** A dead server is dialed at once, then with pauses that double from the first to the last of these. */
+/**
+ * A dead server is dialed at once, then after the first of these, then always after the last, as long as somebody
+ * waits: the end of a failover must not be slept through, and a refused dial costs little. One that is not
+ * answered at all takes `connectTimeout` besides.
+ */
 const FIRST_BACKOFF_MS = 50
-const LAST_BACKOFF_MS = 1_000
+const LAST_BACKOFF_MS = 100
 /** An idle connection whose peer is gone without a word is found within twice this. */
 export const DEFAULT_PING_INTERVAL = 1_000
 
@@ -42,7 +52,10 @@ export interface EndpointOptions extends HoldLimits {
   readonly suspectAfter: number
   /** Looks at each new connection; when it throws, the connection is not used. */
   readonly verify?: ((connection: Connection) => Promise<void>) | undefined
-  /** Told of each failed dial, and of each shared connection that is lost or suspect. Must not throw. */
+  /**
+   * Told of each failed dial, each shared connection that is lost or suspect, each connection lost while it is lent by
+   * `lend()`, and of error replies that say something about the server, on any connection. Must not throw.
+   */
   readonly onTrouble?: ((error: Error) => void) | undefined
 }
 
@@ -57,6 +70,8 @@ export interface EndpointStats {
   /** Commands on the shared connection that are owed a reply, and those that wait for it to come up. */
   readonly pending: number
   readonly held: number
+  /** Lazy leases that are out, and callers that wait for one. */
+  readonly lazy: { readonly out: number; readonly waiting: number }
 }
 
 export class Endpoint {
@@ -65,6 +80,8 @@ export class Endpoint {
   readonly #options: EndpointOptions
   readonly #connectTimeoutMs: number
   readonly #held: HoldQueue
+  readonly #lazy: LazyLending
+  readonly #informer: Informer | undefined
   /** Commands that wait, and those that have just been released and are about to go. */
   #queued = 0
   #closing: Promise<void> | undefined
@@ -73,6 +90,8 @@ export class Endpoint {
   #shared: Connection | undefined
   #connecting: Promise<Connection> | undefined
   readonly #silence: SilenceWatch
+  /** What `dial()` gave out and is open. */
+  readonly #own = new Set<Connection>()
   #pingTimer: NodeJS.Timeout | undefined
   #backoffTimer: NodeJS.Timeout | undefined
   #failures = 0
@@ -96,6 +115,19 @@ export class Endpoint {
       },
     })
     this.pool = new Pool({ ...options.pool, dial: (signal) => this.#dial(signal) })
+    this.#lazy = new LazyLending(options, {
+      address,
+      error: () => this.#ended,
+      flowing: () => this.#flow(),
+      executeLater: (command, ownOptions) => this.#executeWhenConnected(command, ownOptions),
+      borrow: (signal) => this.lend({ signal }),
+    })
+    const { onTrouble } = options
+    if (onTrouble !== undefined) {
+      this.#informer = new Informer((error) => {
+        if (this.#ended === undefined) onTrouble(error)
+      })
+    }
   }
 
   /** Why it ended; `undefined` while it takes commands. */
@@ -131,13 +163,34 @@ export class Endpoint {
    * @throws what {@link Connection.call} throws; `FENCED` when the endpoint has ended
    */
   execute(command: readonly Argument[], options?: ExecuteOptions): Promise<Reply> {
-    const shared = this.#shared
     if (this.#closing !== undefined) return Promise.reject(this.#ended ?? this.#closedError())
-    if (shared !== undefined && shared.error === undefined && this.#queued === 0 && !this.isSuspect) {
-      this.#silence.wake()
-      return shared.execute(command, options)
-    }
-    return this.#executeWhenConnected(command, options)
+    const shared = this.#flow()
+    return shared === undefined
+      ? this.#executeWhenConnected(command, options)
+      : shared.execute(command, options)
+  }
+
+  /**
+   * Lends a connection of the pool; `onTrouble` is told if the server ends it before it comes back. While the server is
+   * suspect, none is lent.
+   *
+   * @throws what {@link Pool.get} throws; `COMMAND_TIMEOUT` when the server has been suspect for so long
+   */
+  async lend(options: BorrowOptions): Promise<Lease<Connection>> {
+    if (this.isSuspect) await this.#hear(options)
+    const lease = await this.pool.get(options)
+    this.#informer?.lent(lease)
+    return lease
+  }
+
+  /**
+   * Gives a lazy lease, by the pool's rules for leases; see {@link LazyLease}.
+   *
+   * @throws {PoolError} `POOL_EXHAUSTED`, `QUEUE_FULL`, `POOL_CLOSED`
+   * @throws {AbortError} `ABORT_ERR`
+   */
+  lendLazily({ signal }: BorrowOptions): Promise<LazyLease> {
+    return this.#lazy.get(signal)
   }
 
   /** Brings the shared connection up: one attempt, or the one that is going on. */
@@ -160,6 +213,32 @@ export class Endpoint {
     }
   }
 
+  /**
+   * A connection of the caller's own, beside the pool and the shared one, and verified as all are. The caller closes
+   * it; `close()` closes it too, and `fence()` destroys it.
+   *
+   * @throws what {@link connect} throws; why the endpoint has ended
+   */
+  async dial(signal: AbortSignal): Promise<Connection> {
+    if (this.error !== undefined) throw this.error
+    const ending = new AbortController()
+    const unwatch = [signal, this.#ending.signal].map((it) => watchAbort(it, () => ending.abort(it.reason)))
+    if (signal.aborted) ending.abort(signal.reason)
+    try {
+      const connection = await this.#dial(ending.signal)
+      const error = this.error ?? (signal.aborted ? new AbortError(signal) : undefined)
+      if (error !== undefined) {
+        connection.destroy(error) // between the end of the handshake and here
+        throw error
+      }
+      this.#own.add(connection)
+      void connection.closed.then(() => this.#own.delete(connection))
+      return connection
+    } finally {
+      for (const end of unwatch) end()
+    }
+  }
+
   stats(): EndpointStats {
     return Object.freeze({
       address: this.address,
@@ -168,6 +247,7 @@ export class Endpoint {
       suspect: this.isSuspect,
       pending: this.#shared?.pendingCount ?? 0,
       held: this.#held.length,
+      lazy: this.#lazy.counts,
     })
   }
 
@@ -179,7 +259,9 @@ export class Endpoint {
   fence(error: Error): void {
     if (this.#ended === undefined) this.#stop(error)
     this.#shared?.destroy(error)
+    for (const connection of this.#own) connection.destroy(error)
     this.pool.destroy(error)
+    this.#lazy.destroy(error)
   }
 
   /**
@@ -192,14 +274,18 @@ export class Endpoint {
   }
 
   async #close(): Promise<void> {
+    const lazyClosed = this.#lazy.close()
+    // one that is out may yet need a connection of its own
+    if (this.#lazy.counts.out > 0) await lazyClosed
     const poolClosed = this.pool.close()
+    const ownClosed = [...this.#own].map((connection) => connection.close())
     if (this.#queued > 0) {
       await new Promise<void>((resolve) => {
         this.#onDrained = resolve
       })
     }
     if (this.#ended === undefined) this.#stop(this.#closedError())
-    await Promise.all([this.#shared?.close(), poolClosed])
+    await Promise.all([this.#shared?.close(), poolClosed, ...ownClosed])
   }
 
   #closedError(): ConnectionError {
@@ -216,30 +302,48 @@ export class Endpoint {
     this.#held.fail(error)
   }
 
+  get #isReady(): boolean {
+    return this.isConnected && !this.isSuspect
+  }
+
+  /** The shared connection, if a command can go at once: it is about to. */
+  #flow(): Connection | undefined {
+    const shared = this.#shared
+    if (shared === undefined || shared.error !== undefined || this.#queued > 0 || this.isSuspect)
+      return undefined
+    this.#silence.wake()
+    return shared
+  }
+
+  /** Resolves when the server has been heard, or is connected to anew. */
+  async #hear({ signal }: BorrowOptions): Promise<void> {
+    const deadline = deadlineOf(undefined, this.#options.connection.commandTimeout)
+    await this.#held.wait({ ...deadline, bytes: 0, signal })
+  }
+
   async #executeWhenConnected(
     command: readonly Argument[],
     options: ExecuteOptions | undefined,
   ): Promise<Reply> {
     if (this.#ended !== undefined) throw this.#ended
-    const timeout = options?.timeout ?? this.#options.connection.commandTimeout
-    const expiresAt = timeout === 0 ? Number.POSITIVE_INFINITY : performance.now() + timeout
+    const deadline = deadlineOf(options, this.#options.connection.commandTimeout)
+    const { signal } = options ?? {}
     this.#queued += 1
     try {
-      if (this.isConnected && !this.isSuspect) {
-        await undefined // behind those that were released a moment ago: they go in the same microtasks
-      } else {
+      // behind those that were released a moment ago: they go in the same microtasks
+      if (this.#isReady) await undefined
+      while (!this.#isReady) {
+        if (this.#ended !== undefined) throw this.#ended
         if (!this.isConnected) this.#reconnect()
-        await this.#held.wait({ bytes: heldBytes(command), expiresAt, timeout, signal: options?.signal })
+        await this.#held.wait({ ...deadline, bytes: heldBytes(command), signal })
       }
     } finally {
       this.#queued -= 1
       // behind the last command, which is given to the connection in this same microtask
       if (this.#queued === 0 && this.#onDrained !== undefined) setImmediate(this.#onDrained)
     }
-    const shared = this.isConnected ? (this.#shared as Connection) : await this.connect()
-    const left = timeout === 0 ? 0 : Math.max(expiresAt - performance.now(), 1)
     this.#silence.wake()
-    return await shared.execute(command, { ...options, timeout: left })
+    return await executeBefore(deadline, this.#shared as Connection, command, options)
   }
 
   /** Dials, unless that is under way or about to be. What becomes of it is seen to in `#connect()`. */
@@ -299,6 +403,7 @@ export class Endpoint {
     try {
       const connection = await connect({ ...this.#options.connection, signal })
       await this.#verify(connection, signal)
+      this.#informer?.watch(connection)
       return connection
     } catch (error) {
       if (this.#ended === undefined && !signal.aborted) this.#options.onTrouble?.(error as Error)

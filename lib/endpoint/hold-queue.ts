@@ -120,6 +120,11 @@ export class HoldQueue {
   }
 }
 
+/** A copy of a command that waits: the caller's array and bytes may change as soon as it has control again. */
+export function ownCommand(command: readonly Argument[]): readonly Argument[] {
+  return command.map((argument) => (typeof argument === 'object' ? Buffer.from(argument) : argument))
+}
+
 /** About what a command takes while it waits: exact for bytes, at least for strings. */
 export function heldBytes(command: readonly Argument[]): number {
   let bytes = 0

@@ -7,8 +7,9 @@ export {
   type HoldRequest,
   heldBytes,
 } from './hold-queue.ts'
+export { LazyLease } from './lazy-lease.ts'
 export { numberOption } from './number-option.ts'
 export { isPermanent, isRetriable, type Outcome, outcomeOf, refusalOf } from './outcome.ts'
-export { RolePool } from './role-pool.ts'
+export { type LeaseOptions, RolePool } from './role-pool.ts'
 export { checkReadFrom, RETRY_MS, type ReadFrom, type Route } from './route.ts'
 export { DEFAULT_SUSPECT_AFTER } from './silence-watch.ts'

@@ -32,9 +32,21 @@ export function outcomeOf(error: unknown): Outcome {
 /** What an error reply says about the server, if it is one of the passing refusals. */
 export function refusalOf(error: unknown): 'wrong-role' | 'not-ready' | undefined {
   if (!(error instanceof ReplyError)) return undefined
-  // a script that writes on a replica fails with its own text around the reason
-  if (error.prefix === 'ERR' && /\bREADONLY\b/.test(error.message)) return 'wrong-role'
-  return REFUSALS.get(error.prefix)
+  const { prefix, message } = error
+  switch (prefix) {
+    // a script that writes on a replica fails with its own text around the reason
+    case 'ERR':
+      return /\bREADONLY\b/.test(message) ? 'wrong-role' : undefined
+    // EXEC: `EXECABORT Transaction discarded because of: READONLY You can't write against a read only replica.`
+    case 'EXECABORT':
+      return REFUSALS.get(/ because of: (\w+)/.exec(message)?.[1] ?? '')
+    // what is blocked on a master that is demoted:
+    // `UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)`
+    case 'UNBLOCKED':
+      return message.includes('instance state changed') ? 'wrong-role' : undefined
+    default:
+      return REFUSALS.get(prefix)
+  }
 }
 
 /** Whether the server refused the handshake for a reason that does not pass: a wrong password, say. */

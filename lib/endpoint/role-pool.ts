@@ -6,8 +6,23 @@ import type { Connection } from '../connection/index.ts'
 import { AbortError, RespoolError } from '../errors.ts'
 import type { Lease } from '../pool/index.ts'
 import type { Endpoint } from './endpoint.ts'
+import type { LazyLease } from './lazy-lease.ts'
 import { isRetriable } from './outcome.ts'
 import { RETRY_MS, type ReadFrom, type Route } from './route.ts'
+
+/** How one lease differs. */
+export interface LeaseOptions {
+  /** Ends the wait for a lease. Once it is there, it has no effect. */
+  readonly signal?: AbortSignal | undefined
+  /**
+   * Whether it has a connection of its own only from the first command on that needs one, and shares one until then:
+   * a {@link LazyLease}. @default false
+   */
+  readonly lazy?: boolean | undefined
+}
+
+type Lazily = LeaseOptions & { readonly lazy: true }
+type Exclusively = LeaseOptions & { readonly lazy?: false | undefined }
 
 export class RolePool {
   readonly #route: Route
@@ -25,13 +40,20 @@ export class RolePool {
    * Borrows a connection; give it back with `lease.close()`. `lease.connection.address` tells whose it is. A
    * lease does not move: when its server is replaced while it is out, it dies with `FENCED`.
    *
+   * With `lazy: true` no connection is needed yet, so that it waits for a server and for its turn only.
+   *
    * @throws {TimeoutError} `COMMAND_TIMEOUT`: no such server within `holdTimeout`; the cause tells why
    * @throws {SentinelError} `MASTER_UNKNOWN`
-   * @throws {PoolError} `POOL_EXHAUSTED`, `CLIENT_CLOSED`
+   * @throws {PoolError} `POOL_EXHAUSTED`, `QUEUE_FULL`, `CLIENT_CLOSED`
    * @throws {ConnectionError} why the server could not be connected to, when `holdTimeout` has passed
    * @throws {AbortError} `ABORT_ERR`
+   * @throws {TypeError} an option that is wrong
    */
-  async get({ signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<Lease<Connection>> {
+  get(options: Lazily): Promise<LazyLease>
+  get(options?: Exclusively): Promise<Lease<Connection>>
+  get(options?: LeaseOptions): Promise<Lease<Connection> | LazyLease>
+  async get({ signal, lazy = false }: LeaseOptions = {}): Promise<Lease<Connection> | LazyLease> {
+    if (typeof lazy !== 'boolean') throw new TypeError(`option lazy must be a boolean, got ${typeof lazy}`)
     const timeout = this.#holdTimeoutMs
     const expiresAt = timeout === 0 ? Number.POSITIVE_INFINITY : performance.now() + timeout
     let last: Endpoint | undefined
@@ -44,7 +66,7 @@ export class RolePool {
       }
       if (endpoint === last) await sleep(RETRY_MS)
       try {
-        return await endpoint.pool.get({ signal })
+        return await (lazy ? endpoint.lendLazily({ signal }) : endpoint.lend({ signal }))
       } catch (error) {
         const isMoved = endpoint.error !== undefined && !this.#route.isClosed
         if (!(isMoved || isRetriable(error, false)) || signal?.aborted) throw error
@@ -56,13 +78,12 @@ export class RolePool {
   }
 
   /** Borrows, runs, gives back, whatever comes of it. */
-  async use<R>(
-    work: (lease: Lease<Connection>) => R | Promise<R>,
-    options?: { readonly signal?: AbortSignal | undefined },
-  ): Promise<R> {
+  use<R>(work: (lease: LazyLease) => R | Promise<R>, options: Lazily): Promise<R>
+  use<R>(work: (lease: Lease<Connection>) => R | Promise<R>, options?: Exclusively): Promise<R>
+  async use<R>(work: (lease: never) => R | Promise<R>, options?: LeaseOptions): Promise<R> {
     const lease = await this.get(options)
     try {
-      return await work(lease)
+      return await work(lease as never)
     } finally {
       await lease.close()
     }

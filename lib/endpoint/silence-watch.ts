@@ -82,6 +82,7 @@ export class SilenceWatch {
 
   #look(): void {
     const connection = this.#connection
+    if (connection?.error !== undefined) return // its owner is about to replace it
     if (connection === undefined || connection.pendingCount === 0) {
       clearInterval(this.#timer)
       this.#timer = undefined

@@ -60,6 +60,8 @@ export class Decoder {
   #isError = false
   /** Whether what comes next is a part of a string: of `#body`, of `#openLine`, or of a streamed one. */
   #isInString = false
+  /** Whether bulk strings of pushes are wanted as bytes. */
+  pushesAsBytes = false
   /** Whether bulk strings are wanted as bytes, in what is being decoded. */
   #asBytes = false
   #isPush = false
@@ -111,7 +113,7 @@ export class Decoder {
    * The next complete reply or push, or `undefined` when more bytes are needed.
    *
    * @param asBytes bulk strings as `Buffer` (copies, the caller's own); simple strings, as `OK`, are text in any
-   *   case, and so is all of a push
+   *   case; of a push it is {@link pushesAsBytes} that counts
    * @throws {ProtocolError} `PROTOCOL_ERROR`, `PROTOCOL_LIMIT`
    */
   next(asBytes = false): Reply | undefined {
@@ -259,7 +261,7 @@ export class Decoder {
       case Byte.push:
         if (this.#depth > 0) throw unexpected(type, 'inside another reply')
         this.#isPush = true
-        this.#asBytes = false
+        this.#asBytes = this.pushesAsBytes
         return this.#aggregate(type)
       case Byte.error:
         return this.#anyLine(true)

@@ -1,7 +1,7 @@
+export { type Address, normalizeAddress } from './address.ts'
+export type { Announced, NatMap } from './nat-map.ts'
 export {
-  type Address,
   type NodeConnectionOptions,
-  normalizeAddress,
   type ResolvedSentinelOptions,
   resolveSentinelOptions,
   type SentinelOptions,

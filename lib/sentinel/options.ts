@@ -11,7 +11,8 @@ import {
   type ReadFrom,
 } from '../endpoint/index.ts'
 import { type PoolOptions, resolvePoolOptions } from '../pool/index.ts'
-import { joinAddress, splitAddress } from './replies.ts'
+import { type Address, normalizeAddress } from './address.ts'
+import { type NatMap, translator } from './nat-map.ts'
 
 /** A sentinel on the same network answers within a few; longer than this and the others decide. */
 const DEFAULT_ANSWER_TIMEOUT = 300
@@ -20,9 +21,6 @@ const DEFAULT_POLL_INTERVAL = 10_000
 /** How long `get()` waits for a master or replica to be there: a failover with room to spare. */
 const DEFAULT_HOLD_TIMEOUT = 10_000
 const DEFAULT_SENTINEL_PORT = 26_379
-
-/** Where a server is: `'host:port'`, `'[v6]:port'`, or the two apart. */
-export type Address = string | { readonly host: string; readonly port?: number | undefined }
 
 /** Options of the connections to all servers of one kind; where they lead is known otherwise. */
 export type NodeConnectionOptions = Omit<ConnectionOptions, 'host' | 'port' | 'path' | 'signal' | 'onPush'>
@@ -46,7 +44,10 @@ export interface SentinelOptions {
   readonly pollInterval?: number | undefined
   /** Milliseconds that `get()` waits for a master (or replica) while there is none; 0 = no limit. @default 10000 */
   readonly holdTimeout?: number | undefined
-  /** Milliseconds of silence after which an idle shared connection is asked whether it is there; 0 = never. @default 1000 */
+  /**
+   * Milliseconds of silence after which an idle shared connection, or one to a sentinel, is asked whether it is there;
+   * 0 = never. @default 1000
+   */
   readonly pingInterval?: number | undefined
   /**
    * Milliseconds for which a server may owe replies without a byte, before nothing more is written to it and a new
@@ -64,6 +65,19 @@ export interface SentinelOptions {
    * is one, about a second before the sentinels announce it. @default true
    */
   readonly adoptEarly?: boolean | undefined
+  /**
+   * Which sentinels are believed: those with the highest config-epoch, or these only once a majority of all sentinels
+   * says the same. With `'majority'`, a master that was adopted early stays provisional until then.
+   * @default 'highest-epoch'
+   */
+  readonly agreement?: 'highest-epoch' | 'majority' | undefined
+  /**
+   * Where announced addresses are reached from here: `{ '10.0.0.1:6379': '203.0.113.7:16379' }`, or a function of the
+   * announced address and of what it is of, `'master'`, `'replica'` or `'sentinel'`. Those it does not have stay as
+   * they are. If the function throws, or gives no address, nothing that needs it is believed and `topology.trouble`
+   * says so.
+   */
+  readonly natMap?: NatMap | undefined
   /** Commands, and bytes of them, that may wait while there is no master. @default 1048576 and 268435456 */
   readonly maxHeld?: number | undefined
   readonly maxHeldBytes?: number | undefined
@@ -83,6 +97,8 @@ export interface ResolvedSentinelOptions {
   readonly suspectAfter: number
   readonly onFailover: 'hold' | 'flow'
   readonly adoptEarly: boolean
+  readonly agreement: 'highest-epoch' | 'majority'
+  readonly natMap: NatMap | undefined
   readonly maxHeld: number
   readonly maxHeldBytes: number
 }
@@ -101,6 +117,8 @@ const KNOWN = new Set<string>([
   'suspectAfter',
   'onFailover',
   'adoptEarly',
+  'agreement',
+  'natMap',
   'maxHeld',
   'maxHeldBytes',
 ] satisfies (keyof SentinelOptions)[])
@@ -116,7 +134,9 @@ export function resolveSentinelOptions(options: SentinelOptions): ResolvedSentin
   for (const name of Object.keys(options)) {
     if (!KNOWN.has(name)) throw new TypeError(`unknown sentinel option '${name}'`)
   }
-  const { name, sentinels, readFrom = 'prefer-replica', onFailover = 'hold', adoptEarly = true } = options
+  const { name, sentinels, natMap } = options
+  const { readFrom = 'prefer-replica', onFailover = 'hold', adoptEarly = true } = options
+  const { agreement = 'highest-epoch' } = options
   if (typeof name !== 'string' || !/^[A-Za-z0-9._-]+$/.test(name)) {
     throw new TypeError(
       `option name must be the master's name (letters, digits, . _ -), got ${JSON.stringify(name)}`,
@@ -132,6 +152,12 @@ export function resolveSentinelOptions(options: SentinelOptions): ResolvedSentin
   if (typeof adoptEarly !== 'boolean') {
     throw new TypeError(`option adoptEarly must be a boolean, got ${typeof adoptEarly}`)
   }
+  if (agreement !== 'highest-epoch' && agreement !== 'majority') {
+    throw new RangeError(
+      `option agreement must be 'highest-epoch' or 'majority', got ${JSON.stringify(agreement)}`,
+    )
+  }
+  translator(natMap)
   const connection = { ...options.connection }
   const pool = { ...options.pool }
   // both are checked whole, as if for a server, so that a wrong option is told here and not at the first dial
@@ -147,6 +173,8 @@ export function resolveSentinelOptions(options: SentinelOptions): ResolvedSentin
     readFrom,
     onFailover,
     adoptEarly,
+    agreement,
+    natMap: typeof natMap === 'object' ? Object.freeze({ ...natMap }) : natMap,
     answerTimeout: numberOption('answerTimeout', options.answerTimeout, DEFAULT_ANSWER_TIMEOUT, 1),
     pollInterval: numberOption('pollInterval', options.pollInterval, DEFAULT_POLL_INTERVAL, 10),
     holdTimeout: numberOption('holdTimeout', options.holdTimeout, DEFAULT_HOLD_TIMEOUT, 0),
@@ -169,22 +197,4 @@ function resolveNodeOptions(
     }
   }
   return resolveConnectionOptions(connection)
-}
-
-/** @throws {TypeError} */
-export function normalizeAddress(address: Address, defaultPort: number): string {
-  const { host, port } = typeof address === 'string' ? split(address, defaultPort) : (address ?? {})
-  const bare = typeof host === 'string' ? host.trim().replace(/^\[(.*)\]$/, '$1') : ''
-  const joined = /[\s[\]]/.test(bare) ? undefined : joinAddress(bare, String(port ?? defaultPort))
-  const number = joined === undefined ? 0 : splitAddress(joined).port
-  if (joined === undefined || number < 1 || number > 65_535) {
-    throw new TypeError(`an address must be 'host:port' or { host, port }, got ${JSON.stringify(address)}`)
-  }
-  return joined
-}
-
-/** `host`, `host:port`, `[v6]` or `[v6]:port`; of a bare IPv6 address nobody can tell where the port begins. */
-function split(address: string, defaultPort: number): { host: string; port: string } {
-  const [, v6, host, port] = /^\s*(?:\[([^\]]*)\]|([^:]*))(?::(.*))?$/.exec(address) ?? []
-  return { host: v6 ?? host ?? '', port: port ?? String(defaultPort) }
 }

@@ -12,6 +12,8 @@ const BAD_FLAGS = ['s_down', 'o_down', 'disconnected']
 /** What a replica is held against. */
 export interface MasterView {
   readonly address: string
+  /** Whether an address that a replica calls its master's leads there: it may be written in another way. */
+  readonly isMaster: (address: string) => boolean | Promise<boolean>
   /** Whether it answers us. While it does not, a replica that had all its data may have lost its link to it. */
   readonly isUp: boolean
 }
@@ -146,7 +148,7 @@ async function check(replica: Replica, master: MasterView, withinMs: number): Pr
   try {
     settle(
       replica,
-      fault(roleOf(await replica.endpoint.execute(['ROLE'], { timeout: withinMs })), replica, master),
+      await fault(roleOf(await replica.endpoint.execute(['ROLE'], { timeout: withinMs })), replica, master),
     )
   } catch (error) {
     settle(replica, (error as Error).message)
@@ -158,11 +160,11 @@ async function check(replica: Replica, master: MasterView, withinMs: number): Pr
  * is away, one that was in step is well without the link: nothing is written that it could miss. So is the one
  * that has been promoted already and not been announced.
  */
-function fault(role: Role, replica: Replica, master: MasterView): string | undefined {
+async function fault(role: Role, replica: Replica, master: MasterView): Promise<string | undefined> {
   const mayBeAlone = replica.wasInStep && !master.isUp
   if (role.kind === 'other') return `says it is ${role.name}`
   if (role.kind === 'master') return mayBeAlone ? undefined : 'says it is a master'
-  if (role.master !== master.address) return `follows ${role.master}`
+  if (role.master === undefined || !(await master.isMaster(role.master))) return `follows ${role.master}`
   replica.wasInStep ||= role.link === 'connected'
   if (role.link === 'connected' || (mayBeAlone && role.link.startsWith('connect'))) return undefined
   return `its link is ${role.link}`

@@ -20,13 +20,15 @@ import {
   refusalOf,
 } from '../endpoint/index.ts'
 import { ConnectionError, PoolError, type RespoolError, SentinelError } from '../errors.ts'
-import { discover, type Verdict } from './discovery.ts'
+import { discover, type Finding, type Verdict } from './discovery.ts'
 import { FailoverWatch } from './failover-watch.ts'
+import { type Translate, translator } from './nat-map.ts'
 import type { ResolvedSentinelOptions } from './options.ts'
 import { Recurring } from './recurring.ts'
 import { Replicas } from './replicas.ts'
 import { type Fields, isAbout, switchedTo } from './replies.ts'
 import { saysMaster } from './role-check.ts'
+import { SameServer } from './same-server.ts'
 import type { SentinelLink } from './sentinel-link.ts'
 import { Sentinels } from './sentinels.ts'
 import { Servers } from './servers.ts'
@@ -38,6 +40,8 @@ const URGENT_MS = 100
 const UNWELL_MS = 1_000
 /** A new master is dialed and asked for its role within this, else it is asked again whether it is the one. */
 const VERIFY_MS = 1_000
+/** Events come by the dozen: all of those within this long are one reason to ask. The first is not delayed. */
+const EVENT_GAP_MS = 20
 /** A master that has owed us an answer for this long counts as away: far above any round trip. */
 const SILENT_MS = 500
 /** An event that announces a new master, and that nobody confirms, holds writes no longer than this. */
@@ -75,6 +79,8 @@ export class SentinelRouter implements Route {
   readonly #events: RouterEvents
   readonly #sentinels: Sentinels
   readonly #servers: Servers
+  readonly #names: SameServer
+  readonly #translate: Translate
   readonly #replicas: Replicas
   readonly #held: HoldQueue
   #state: 'idle' | 'running' | 'closed' = 'idle'
@@ -96,6 +102,7 @@ export class SentinelRouter implements Route {
   readonly #asking = new Recurring(
     () => this.#resolve(),
     () => this.#pauseMs(),
+    EVENT_GAP_MS,
   )
   #refreshing: Promise<void> | undefined
   /** What the sentinels said of the replicas last. */
@@ -109,6 +116,8 @@ export class SentinelRouter implements Route {
       onChange: () => this.#asking.soon(),
     })
     this.#servers = new Servers(options, (endpoint, error) => this.report(endpoint, error))
+    this.#translate = translator(options.natMap)
+    this.#names = new SameServer({ lookup: options.connection.lookup })
     this.#replicas = new Replicas((address) => this.#servers.openReplica(address))
     this.#held = new HoldQueue(`server for '${options.name}'`, options, () => this.#whyNobody())
     this.#failover = new FailoverWatch(
@@ -166,6 +175,8 @@ export class SentinelRouter implements Route {
         this.#publish()
       }
       this.#asking.soon()
+    } else if (refusalOf(error) === 'wrong-role') {
+      // the write of a lease, to a replica that is one
     } else if (this.#replicas.doubt(endpoint, error.message)) {
       this.#publish()
       this.#asking.soon()
@@ -220,29 +231,30 @@ export class SentinelRouter implements Route {
   #pauseMs(): number {
     if (this.#master === undefined || this.#isHolding || this.#master.isSuspect) return URGENT_MS
     if (this.#trouble !== undefined || !this.#isSteady || !this.#replicas.isWell) return UNWELL_MS
-    return this.#options.pollInterval * (0.9 + Math.random() * 0.2)
+    const pollMs = this.#options.pollInterval * (0.9 + Math.random() * 0.2)
+    return this.#sentinels.areHeard ? pollMs : Math.min(pollMs, UNWELL_MS)
   }
 
   async #resolve(): Promise<void> {
-    const { name, answerTimeout } = this.#options
+    const { answerTimeout } = this.#options
     if (this.#provision !== undefined && performance.now() >= this.#provision.until) this.#revoke()
     const isProvisional = this.#provision !== undefined
     const belief = this.#master && { master: this.#master.address, epoch: this.#epoch, isProvisional }
     const generation = this.#generation
     const askedAt = performance.now()
-    const verdict = await discover(this.#sentinels.links, name, belief, answerTimeout)
+    const verdict = await discover(this.#sentinels.links, this.#options, belief, this.#names)
     if (this.#state !== 'running') return
     if (this.#generation !== generation) return this.#asking.soon() // the answers are about the one before
     this.#hopeless = undefined
+    this.#sentinels.update(verdict)
     if (verdict.kind === 'master') {
-      this.#sentinels.update(verdict.answer)
       this.#listed = verdict.answer.replicas
       await this.#accept(verdict)
       if (this.isClosed) return
     } else if (verdict.kind !== 'stale') {
       this.#trouble = verdict.error
       // a name that nobody knows will not come by waiting; the last topology keeps serving, though
-      if (verdict.kind === 'unknown' && verdict.isConclusive && this.#master === undefined) {
+      if (verdict.isConclusive && this.#master === undefined) {
         this.#giveUp(verdict.error)
       }
     }
@@ -264,16 +276,17 @@ export class SentinelRouter implements Route {
       // the old one has been replaced, whatever becomes of the new one: nothing is sent there any more
       this.#isReplaced = this.#master !== undefined
       this.#doubtedAt ??= performance.now()
-      await this.#switchTo(master, answer.epoch)
+      await this.#switchTo(master, answer)
       return
     }
+    if (answer.leader !== undefined) this.#failover.heed(answer.leader, '+try-failover', '')
     this.#trouble = undefined
     this.#epoch = answer.epoch
     this.#provision = undefined
     this.#isReplaced = false
   }
 
-  async #switchTo(address: string, epoch: number): Promise<void> {
+  async #switchTo(address: string, { epoch, leader }: Finding): Promise<void> {
     const generation = this.#generation
     const next = this.#servers.openMaster(address)
     try {
@@ -285,8 +298,13 @@ export class SentinelRouter implements Route {
       if (this.#master === undefined && isPermanent(error)) this.#giveUp(this.#trouble)
       return
     }
-    if (!this.isClosed && this.#generation === generation) this.#adopt(next, epoch)
-    else next.fence(closedError()) // somebody was quicker
+    if (this.isClosed || this.#generation !== generation) {
+      next.fence(closedError()) // somebody was quicker
+      return
+    }
+    this.#adopt(next, epoch)
+    // it is about to be replaced itself: its writes are held from the beginning
+    if (leader !== undefined) this.#failover.heed(leader, '+try-failover', '')
   }
 
   /** The candidate of a failover says that it is the master; the sentinels will say so in a second. */
@@ -341,7 +359,9 @@ export class SentinelRouter implements Route {
     if (master === undefined || this.#refreshing !== undefined) return
     const isUp =
       !this.#suspicion.isOn && !this.#isReplaced && master.isConnected && master.silence < SILENT_MS
-    const view = { address: master.address, isUp }
+    const { address } = master
+    const isMaster = (named: string) => this.#names.isSame(this.#translate(named, 'master'), address)
+    const view = { address, isUp, isMaster }
     this.#refreshing = this.#replicas.refresh(this.#listed, view, this.#options.answerTimeout).finally(() => {
       this.#refreshing = undefined
       if (this.isClosed) return

@@ -13,6 +13,12 @@ export interface ReplicaState {
 export interface SentinelState {
   readonly address: string
   readonly connected: boolean
+  /** In TILT: its clock has jumped, and it is not believed while others answer. Absent when it is not. */
+  readonly tilt?: true
+  /** Commands that it forbids us (NOPERM), such as `'PSUBSCRIBE'`: it is used without them. Absent when there are none. */
+  readonly forbidden?: readonly string[]
+  /** Why it could not be connected to or asked the last time. */
+  readonly trouble?: string
 }
 
 export interface Topology {

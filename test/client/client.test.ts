@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { type Client, type ClientOptions, type CommandOptions, createClient } from '../../lib/client/index.ts'
+import type { LazyLease } from '../../lib/endpoint/index.ts'
 import type { RespoolError } from '../../lib/errors.ts'
 import { ScriptedNode, scriptedDeployment } from '../sentinel/scripted-deployment.ts'
 import { settled } from '../support/clock.ts'
@@ -91,6 +92,38 @@ test('a lease is a connection of one’s own, and comes back', async (t) => {
   assert.equal(node.server.peers.length, 1)
   await assert.rejects(client.lease({ signal: AbortSignal.abort() }), { code: 'ABORT_ERR' })
   await assert.rejects(client.lease({ readFrom: 'slave' as 'replica' }), RangeError)
+})
+
+test('a lazy lease shares the connection of ordinary commands until it needs one of its own', async (t) => {
+  const node = await new ScriptedNode().listen(t)
+  node.intercept = (command) => (command[0] === 'WATCH' || command[0] === 'UNWATCH' ? '+OK\r\n' : 'pass')
+  const client = clientOf(t, node)
+  const lease: LazyLease = await client.lease({ lazy: true })
+  assert.equal(lease.address, node.address)
+  assert.deepEqual(await Promise.all([lease.call('INCR', 'n'), client.call('INCR', 'n')]), [1, 2])
+  assert.equal(node.server.peers.length, 1)
+  assert.deepEqual(client.stats().master?.lazy, { out: 1, waiting: 0 })
+  await lease.call('WATCH', 'n')
+  assert.equal(lease.isPinned, true)
+  assert.equal(node.server.peers.length, 2)
+  let isClosed = false
+  const closed = client.close().then(() => {
+    isClosed = true
+  })
+  await assert.rejects(client.lease({ lazy: true }), { code: 'CLIENT_CLOSED' })
+  await settled()
+  assert.equal(isClosed, false)
+  await lease.close()
+  await closed
+
+  const other = clientOf(t, node)
+  const kind: boolean = await other.use((it) => it.isPinned, { lazy: true })
+  assert.equal(kind, false)
+  const lazy: boolean | undefined = [undefined, false][1] // either kind, as far as the types know
+  const either = await other.lease({ lazy })
+  assert.equal(await either.call('INCR', 'n'), 3)
+  await either.close()
+  await assert.rejects(other.lease({ lazy: 1 as never }), /option lazy must be a boolean, got number/)
 })
 
 test('a lease is of the server that readFrom says', async (t) => {

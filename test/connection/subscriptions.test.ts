@@ -71,6 +71,23 @@ for (const protocol of [2, 3] as const) {
     assert.equal(connection.pendingCount, 0)
   })
 
+  test(`RESP${protocol}: pushes come as bytes to whom that is told, and replies as they are asked for`, async (t) => {
+    const { server, connection, pushes } = await subscriber(t)
+    assert.equal(connection.pushesAsBytes, false)
+    await connection.call('SUBSCRIBE', 'a')
+    server.peers[0]?.send(message('a', 'text'))
+    await connection.call('GET', 'k')
+    connection.pushesAsBytes = true
+    await connection.execute(['GET', 'k'], { replies: 'buffer' })
+    server.peers[0]?.send(message('a', '\u00e9'))
+    assert.deepEqual(await connection.execute(['GET', 'k'], { replies: 'buffer' }), Buffer.from('value'))
+    assert.equal(await connection.execute(['GET', 'k']), 'value')
+    assert.deepEqual(pushes, [
+      ['message', 'a', 'text'],
+      ['message', 'a', '\u00e9'].map((it) => Buffer.from(it)),
+    ])
+  })
+
   test(`RESP${protocol}: the same channel twice is confirmed twice`, async (t) => {
     const { connection } = await subscriber(t)
     assert.deepEqual(await connection.call('SUBSCRIBE', 'a', 'a'), [

@@ -8,7 +8,13 @@ import { ConnectionError, PoolError, ReplyError, RespoolError, TimeoutError } fr
 import { settled } from '../support/clock.ts'
 import { freePorts } from '../support/free-ports.ts'
 import { eventually } from '../support/real-servers.ts'
-import { greet, type Script, type ScriptedServer, scriptedServer } from '../support/scripted-server.ts'
+import {
+  greet,
+  type Peer,
+  type Script,
+  type ScriptedServer,
+  scriptedServer,
+} from '../support/scripted-server.ts'
 
 type Overrides = Partial<Omit<EndpointOptions, 'connection'>> & { readonly connection?: object }
 
@@ -80,6 +86,7 @@ test('nothing connects before the first command', async (t) => {
     suspect: false,
     pending: 0,
     held: 0,
+    lazy: { out: 0, waiting: 0 },
   })
   assert.equal(endpoint.silence, 0)
   assert.equal(endpoint.load, 0)
@@ -126,7 +133,23 @@ test('a server that is away is dialed again, and the command goes when it is bac
   assert.ok(troubles.every((error) => error instanceof ConnectionError && error.code === 'CONNECT_FAILED'))
 })
 
-test('the pauses between dials grow, and the deadline tells the reason', async (t) => {
+test('the deadline tells why there is no connection', async (t) => {
+  const [port = 0] = await freePorts(1)
+  const endpoint = open(t, port)
+  await assert.rejects(endpoint.execute(['ECHO', 'x'], { timeout: 100 }), (error) => {
+    assert.ok(error instanceof TimeoutError)
+    assert.equal(error.timeout, 100)
+    assert.equal(error.mayHaveExecuted, false)
+    assert.match(
+      error.message,
+      new RegExp(`no connection to 127.0.0.1:${port} within 100 ms: .*ECONNREFUSED`),
+    )
+    assert.ok(error.cause instanceof ConnectionError)
+    return true
+  })
+})
+
+test('however long a server is away, it is dialed again 100 ms after the last dial, and not before', async (t) => {
   const [port = 0] = await freePorts(1)
   let dials = 0
   const endpoint = open(t, port, {
@@ -134,19 +157,43 @@ test('the pauses between dials grow, and the deadline tells the reason', async (
       dials += 1
     },
   })
-  await assert.rejects(endpoint.execute(['ECHO', 'x'], { timeout: 400 }), (error) => {
+  // only the pauses: sockets and deadlines go by the real time
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const turns = async (ms: number, isOver = () => false): Promise<void> => {
+    for (const until = performance.now() + ms; !isOver() && performance.now() < until; ) await settled()
+  }
+  const failed = async (count: number): Promise<void> => {
+    await turns(5_000, () => dials === count)
+    assert.equal(dials, count)
+    await settled() // the pause begins
+  }
+  const replies = ['1', '2'].map((n) => endpoint.execute(['ECHO', n], { timeout: 0 }))
+  await failed(1)
+  for (const [i, pauseMs] of [50, ...new Array<number>(20).fill(100)].entries()) {
+    t.mock.timers.tick(pauseMs - 1)
+    await turns(5)
+    assert.equal(dials, i + 1, `not before ${pauseMs} ms`)
+    t.mock.timers.tick(1)
+    await failed(i + 2)
+  }
+  const server = await scriptedServer(t, obliging, { port })
+  t.mock.timers.tick(100)
+  assert.deepEqual(await Promise.all(replies), ['1', '2'])
+  assert.equal(server.peers.length, 1)
+})
+
+test('the time that a command waited is part of the deadline that its error tells', async (t) => {
+  const [port = 0] = await freePorts(1)
+  const endpoint = open(t, port)
+  const reply = endpoint.execute(['HANG'], { timeout: 200 })
+  await scriptedServer(t, obliging, { port })
+  await assert.rejects(reply, (error) => {
     assert.ok(error instanceof TimeoutError)
-    assert.equal(error.timeout, 400)
-    assert.equal(error.mayHaveExecuted, false)
-    assert.match(
-      error.message,
-      new RegExp(`no connection to 127.0.0.1:${port} within 400 ms: .*ECONNREFUSED`),
-    )
-    assert.ok(error.cause instanceof ConnectionError)
+    assert.deepEqual([error.timeout, error.mayHaveExecuted], [200, true])
+    assert.match(error.message, /no reply within 200 ms/)
     return true
   })
-  // at 0, 50, 150 and 350 ms
-  assert.ok(dials >= 2 && dials <= 4, `${dials} dials`)
+  await assert.rejects(open(t, port).execute(['ECHO', 'x'], { timeout: -1 }), RangeError)
 })
 
 test('when nobody waits any more, nothing is dialed', async (t) => {
@@ -514,4 +561,55 @@ test('warming a server that is away harms nobody', async (t) => {
   const endpoint = open(t, port)
   endpoint.warm(2)
   await eventually('the dials have failed', () => endpoint.pool.stats().activeCount === 0)
+})
+
+test('a connection of the caller’s own is verified, and ends with the endpoint, however that ends', async (t) => {
+  const server = await scriptedServer(t, obliging)
+  for (const how of ['fence', 'close', 'itself'] as const) {
+    const endpoint = open(t, portOf(server), {
+      verify: async (connection) => void (await connection.call('ROLE')),
+    })
+    const connection = await endpoint.dial(new AbortController().signal)
+    assert.equal(server.peers.at(-1)?.commands.at(-1)?.[0], 'ROLE')
+    assert.equal(await connection.call('ECHO', how), how)
+    assert.equal(endpoint.isConnected, false, 'it is not the shared one')
+    assert.equal(endpoint.pool.stats().activeCount, 0, 'nor one of the pool')
+    if (how === 'itself') await connection.close()
+    else if (how === 'close') await endpoint.close()
+    else endpoint.fence(fenced)
+    await connection.closed
+    assert.equal((connection.error as RespoolError).code, how === 'fence' ? 'FENCED' : 'CONNECTION_CLOSED')
+    if (how === 'itself') continue
+    await assert.rejects(endpoint.dial(new AbortController().signal), {
+      code: how === 'fence' ? 'FENCED' : 'CONNECTION_CLOSED',
+    })
+  }
+})
+
+test('a dial of the caller’s own ends by its signal, or with the endpoint; its failure is trouble', async (t) => {
+  const server = await scriptedServer(t, (command) =>
+    command[0] === 'ROLE' ? undefined : obliging(command, server.peers[0] as Peer),
+  )
+  const troubles: string[] = []
+  const verify = async (connection: Connection) => void (await connection.call('ROLE'))
+  const onTrouble = (error: Error) => troubles.push((error as RespoolError).code)
+  const endpoint = open(t, portOf(server), { verify, onTrouble })
+  const abort = new AbortController()
+  const aborted = endpoint.dial(abort.signal)
+  const fencing = endpoint.dial(new AbortController().signal)
+  await server.until(() => server.commands.filter(([name]) => name === 'ROLE').length === 2)
+  abort.abort()
+  await assert.rejects(aborted)
+  assert.equal(server.peers.length, 2)
+  endpoint.fence(fenced)
+  await assert.rejects(fencing, (error) => error === fenced)
+  await server.until(() => server.openCount === 0)
+  assert.deepEqual(troubles, [])
+  await assert.rejects(open(t, portOf(server)).dial(AbortSignal.abort()), { code: 'ABORT_ERR' })
+
+  const [port = 0] = await freePorts(1)
+  await assert.rejects(open(t, port, { onTrouble }).dial(new AbortController().signal), {
+    code: 'CONNECT_FAILED',
+  })
+  assert.deepEqual(troubles, ['CONNECT_FAILED'])
 })

@@ -34,6 +34,19 @@ test('an error reply that refuses for now says why: the wrong role, or not ready
     // a script's, before and after Redis 7
     ["ERR Error running script (call to f_1): @user_script:1: -READONLY You can't write", 'wrong-role'],
     ["READONLY You can't write against a read only replica. script: 1, on @user_script:1.", 'wrong-role'],
+    // a transaction's, and that of a blocked command whose master is demoted
+    [
+      "EXECABORT Transaction discarded because of: READONLY You can't write against a read only replica.",
+      'wrong-role',
+    ],
+    ['EXECABORT Transaction discarded because of: LOADING Redis is loading', 'not-ready'],
+    ['EXECABORT Transaction discarded because of: OOM command not allowed', undefined],
+    ['EXECABORT Transaction discarded because of previous errors.', undefined],
+    [
+      'UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)',
+      'wrong-role',
+    ],
+    ['UNBLOCKED client unblocked via CLIENT UNBLOCK', undefined],
     ['ERR value is not an integer or out of range', undefined],
     ['ERR READONLYFOO', undefined],
     ['WRONGTYPE Operation against a key holding the wrong kind of value', undefined],

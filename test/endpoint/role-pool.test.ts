@@ -38,7 +38,12 @@ class ToldRoute implements Route {
   }
 }
 
-function open(t: TestContext, port: number, pool: { maxActive?: number; wait?: boolean } = {}): Endpoint {
+function open(
+  t: TestContext,
+  port: number,
+  pool: { maxActive?: number; wait?: boolean } = {},
+  onTrouble: (error: Error) => void = () => undefined,
+): Endpoint {
   const endpoint = new Endpoint(`127.0.0.1:${port}`, {
     connection: { host: '127.0.0.1', port, commandTimeout: 2_000 },
     pool: { maxIdle: 1, maxActive: 1, wait: true, ...pool },
@@ -46,6 +51,7 @@ function open(t: TestContext, port: number, pool: { maxActive?: number; wait?: b
     suspectAfter: 0,
     maxHeld: 10,
     maxHeldBytes: 1_000,
+    onTrouble,
   })
   t.after(() => endpoint.fence(new Error('the test is over')))
   return endpoint
@@ -184,6 +190,66 @@ test('after the end there are no more leases, and the error says so', async (t) 
   route.isClosed = true
   await endpoint.close()
   await assert.rejects(pool.get(), { code: 'CLIENT_CLOSED' })
+})
+
+test('what a lease finds out about its server is reported, lazy or not', async (t) => {
+  const server = await scriptedServer(t, (command, peer) => {
+    if (command[0] === 'SET') return "-READONLY You can't write against a read only replica.\r\n"
+    if (command[0] !== 'CUT') return script(command, peer)
+    peer.close()
+    return undefined
+  })
+  const route = new ToldRoute()
+  const endpoint = open(t, portOf(server), {}, (error) => route.report(endpoint, error))
+  route.endpoint = endpoint
+  const pool = new RolePool(route, 'write', 1_000)
+  const failing = (lease: { call(name: string): Promise<unknown> }, name: string) =>
+    lease.call(name).then(
+      () => assert.fail('it fails'),
+      () => route.reports.map(([whose, error]) => [whose === endpoint, (error as PoolError).code]),
+    )
+  await pool.use(async (lease) => {
+    assert.deepEqual(await failing(lease, 'SET'), [[true, 'REPLY_ERROR']])
+    assert.deepEqual(await failing(lease, 'CUT'), [
+      [true, 'REPLY_ERROR'],
+      [true, 'CONNECTION_LOST'],
+    ])
+  })
+  route.reports.length = 0
+  await pool.use(async (lease) => assert.deepEqual(await failing(lease, 'SET'), [[true, 'REPLY_ERROR']]), {
+    lazy: true,
+  })
+})
+
+test('with lazy: true it lends lazily, by the same rules', async (t) => {
+  const [one, two] = [await scriptedServer(t, script), await scriptedServer(t, script)]
+  const route = new ToldRoute()
+  const [before, after] = [open(t, portOf(one)), open(t, portOf(two))]
+  const pool = new RolePool(route, 'write', 5_000)
+  const first = pool.get({ lazy: true })
+  await settled()
+  assert.equal(route.held.length, 1, 'it waits for a server')
+  route.endpoint = before
+  route.held.release()
+  const lent = await first
+  assert.equal(await lent.call('ECHO', 'x'), 'x')
+  const abort = new AbortController()
+  const [waiting, aborted] = [pool.get({ lazy: true }), pool.get({ lazy: true, signal: abort.signal })]
+  await settled()
+  assert.deepEqual(before.stats().lazy, { out: 1, waiting: 2 })
+  abort.abort()
+  await assert.rejects(aborted, AbortError)
+  route.endpoint = after
+  before.fence(fenced)
+  const lease = await waiting
+  assert.equal(lease.address, after.address, 'who waits moves on')
+  assert.equal(await lease.call('ECHO', 'y'), 'y')
+  await assert.rejects(lent.call('ECHO', 'x'), { code: 'FENCED' })
+  await lease.close()
+  assert.equal(await pool.use((again) => again.call('ECHO', 'z'), { lazy: true }), 'z')
+  assert.deepEqual(after.stats().lazy, { out: 0, waiting: 0 })
+  assert.equal(after.pool.stats().activeCount, 0)
+  await assert.rejects(pool.get({ lazy: 'yes' as never }), /option lazy must be a boolean, got string/)
 })
 
 test('use() gives the lease back, whether the work returns, resolves, throws or rejects', async (t) => {

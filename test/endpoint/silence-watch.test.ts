@@ -251,5 +251,28 @@ test('a master that waits for its replicas before it shuts down is sent no more 
   await Promise.all(writes)
   const unknown = outcomes.get('CONNECTION_LOST true') ?? 0
   assert.ok(unknown <= 100, `${unknown} of 200 writes are in doubt`)
+  t.diagnostic(JSON.stringify([...outcomes]))
   assert.equal(outcomes.get('FENCED false'), 200 - unknown - (outcomes.get('answered') ?? 0))
+})
+
+test('no connection of a suspect server is lent until it is heard', async (t) => {
+  const { server, port, muteAll } = await moody(t)
+  const endpoint = open(t, port)
+  await endpoint.execute(['ECHO', 'before'])
+  await (await endpoint.lend({})).close()
+  muteAll(true)
+  const asked = endpoint.execute(['ECHO', 'asked'])
+  await eventually('it is suspect', () => endpoint.isSuspect)
+  let isLent = false
+  const lent = endpoint.lend({}).then((lease) => {
+    isLent = true
+    return lease.close()
+  })
+  await sleep(50)
+  assert.equal(isLent, false)
+  muteAll(false)
+  server.peers.find(({ commands }) => commands.some(([, text]) => text === 'asked'))?.send('+asked\r\n')
+  assert.equal(await asked, 'asked')
+  await lent
+  assert.equal(isLent, true)
 })

@@ -16,6 +16,8 @@ export interface Phase {
   readonly masterPort: number
   /** The first `+switch-master` of any sentinel that leads away from it. */
   readonly announcedAt: number | undefined
+  /** The client’s connections to it are to be replaced, and the server stays. */
+  readonly isHalfOpen: boolean
   /** Until when no announcement could reach the client, because the fault kept it from the sentinels. */
   readonly cutOffUntil: number | undefined
 }
@@ -85,6 +87,8 @@ const LATE_MS = 1_000
 const BEFORE_MS = 100
 /** A pause of writes that is shorter is none, so that nothing was replaced. */
 const PAUSE_MS = 200
+/** What it may take to learn of a replacement once somebody can tell it: a connection, and a round of questions. */
+const LEARN_MS = 100
 /** How long a subscription may take to follow, before a message that is missing counts. */
 const RESUBSCRIBED_MS = 1_000
 
@@ -135,13 +139,13 @@ function phaseFigures(
   seen: readonly number[],
   { switches, sockets, writes }: Ledger,
 ): PhaseFigures {
-  const { faultAt, masterPort, announcedAt, cutOffUntil } = phase
+  const { faultAt, masterPort, announcedAt, isHalfOpen, cutOffUntil } = phase
   const end = Math.min(until, writes.sentAt.at(-1) ?? until)
   const outage = longestGap(lasting, faultAt - BEFORE_MS, end)
   const gap = longestGap(seen, faultAt - BEFORE_MS, end)
   const toldAt = announcedAt === undefined ? undefined : Math.max(announcedAt, cutOffUntil ?? 0)
   const own = switches.find(({ at, from }) => at >= faultAt && at < until && endsWithPort(from, masterPort))
-  const replacedAt = own?.at ?? (outage.ms > PAUSE_MS ? outage.endsAt : undefined)
+  const replacedAt = own?.at ?? (isHalfOpen ? outage.endsAt : undefined)
   const left = sockets.filter(
     ({ port, openedAt, closedAt = Number.POSITIVE_INFINITY }) =>
       replacedAt !== undefined &&
@@ -181,7 +185,8 @@ function lostWrites(
 function isInWindow(settledAt: number, phases: readonly Phase[]): boolean {
   const phase = phases.findLast(({ faultAt }) => settledAt >= faultAt - BEFORE_MS)
   if (phase?.announcedAt === undefined) return false
-  return settledAt < Math.max(phase.announcedAt, phase.cutOffUntil ?? 0)
+  const { announcedAt, cutOffUntil } = phase
+  return settledAt < (cutOffUntil === undefined ? announcedAt : Math.max(announcedAt, cutOffUntil + LEARN_MS))
 }
 
 function deniedWrites({ fate }: CommandLog, { values }: Findings): number {

@@ -9,14 +9,14 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { line, markdown, verdicts } from './report.ts'
 import { brokenLaws, requirements } from './requirements.ts'
-import { type Run, runScenario } from './run.ts'
+import { DEFAULT_RATE, type Run, type RunOptions, runScenario } from './run.ts'
 import type { Scenario } from './scenario.ts'
 import { scenarios } from './scenarios/index.ts'
 
 const options = {
   scenario: { type: 'string' },
   runs: { type: 'string', default: '1' },
-  rate: { type: 'string', default: '200' },
+  rate: { type: 'string', default: String(DEFAULT_RATE) },
   'no-early': { type: 'boolean', default: false },
   json: { type: 'string' },
   markdown: { type: 'boolean', default: false },
@@ -28,7 +28,7 @@ const help = `Runs one client under a steady load through faults of a Sentinel d
 
   --scenario NAME[,NAME]  which (all)
   --runs N                how often each (1)
-  --rate N                writes a second, and as many reads (200)
+  --rate N                writes a second, and as many reads (${DEFAULT_RATE})
   --no-early              the client waits for the announcement: adoptEarly false
   --json FILE             appends a line of JSON for each run
   --from FILE[,FILE]      runs nothing, and tells of the runs in such files
@@ -44,6 +44,7 @@ process.once('exit', () => rmSync(scratch, { recursive: true, force: true }))
 // the servers are ended by the first signal; this makes it an exit, so that the rest goes, too
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => process.exit(1))
 
+let failures = 0
 process.exit(await main())
 
 async function main(): Promise<number> {
@@ -55,7 +56,7 @@ async function main(): Promise<number> {
   const runs = values.from === undefined ? await runAll(values) : readRuns(values.from)
   console.log(values.markdown ? markdown(runs) : verdicts(runs))
   const isMet = requirements.every(({ check }) => check(runs).isMet !== false)
-  return isMet && runs.every((run) => run.trouble === undefined) ? 0 : 1
+  return isMet && failures === 0 && runs.every((run) => run.trouble === undefined) ? 0 : 1
 }
 
 async function runAll(values: {
@@ -71,7 +72,8 @@ async function runAll(values: {
   const runs: Run[] = []
   for (let i = 0; i < times; i++) {
     for (const scenario of picked) {
-      const run = await runScenario(scenario, { rate, adoptEarly: !values['no-early'], isShort: false })
+      const run = await attempt(scenario, { rate, adoptEarly: !values['no-early'], isShort: false })
+      if (run === undefined) continue
       runs.push(run)
       if (values.json !== undefined) appendFileSync(values.json, `${JSON.stringify(run)}\n`)
       console.error(line(run))
@@ -79,6 +81,17 @@ async function runAll(values: {
     }
   }
   return runs
+}
+
+/** One run that cannot be made is told of, and costs no other. */
+async function attempt(scenario: Scenario, options: RunOptions): Promise<Run | undefined> {
+  try {
+    return await runScenario(scenario, options)
+  } catch (error) {
+    failures += 1
+    console.error(`${scenario.name}: FAILED`, error)
+    return undefined
+  }
 }
 
 function readRuns(files: string): Run[] {

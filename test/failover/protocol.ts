@@ -106,7 +106,16 @@ export interface SubscriptionLog {
 /** What the numbered write is; they take turns, so that half of them are unique keys. */
 export type WriteKind = 'set' | 'register' | 'counter' | 'once'
 
-const TURNS: readonly WriteKind[] = ['set', 'register', 'set', 'counter', 'set', 'register', 'set', 'once']
+const TURNS: readonly WriteKind[] = [
+  'set',
+  'register',
+  'once',
+  'counter',
+  'set',
+  'register',
+  'set',
+  'counter',
+]
 
 export function kindOf(number: number): WriteKind {
   return TURNS[number % TURNS.length] as WriteKind

@@ -2,7 +2,7 @@
 
 import type { PhaseFigures } from './judge.ts'
 import { median, requirements } from './requirements.ts'
-import type { Run } from './run.ts'
+import { DEFAULT_RATE, type Run } from './run.ts'
 
 /** A column of the summary: of each run a number, or nothing. */
 interface Column {
@@ -29,6 +29,7 @@ const columns: readonly Column[] = [
   { title: 'never settled', of: ({ figures }) => figures?.neverSettled },
   { title: 'sockets left', of: (run) => worst(phasesOf(run).map(({ socketsLeft }) => socketsLeft)) },
   { title: 'unhandled', of: ({ figures }) => figures?.unhandled },
+  { title: 'longest stall of the process, ms', of: ({ figures }) => figures?.longestStallMs },
   { title: 'subscription silent, ms', of: ({ figures }) => figures?.subscription?.gapMs },
   { title: 'messages missing', of: ({ figures }) => figures?.subscription?.missing },
   { title: 'first write at start, ms', of: ({ start }) => start.tookMs },
@@ -36,8 +37,8 @@ const columns: readonly Column[] = [
 
 /** One line that tells a run. */
 export function line(run: Run): string {
-  const { scenario, start, figures, errors, trouble, unhandled } = run
-  const head = `${scenario}${run.adoptEarly ? '' : ' (no early adoption)'}:`
+  const { start, figures, errors, trouble, unhandled } = run
+  const head = `${nameOf(run)}:`
   if (figures === undefined) {
     return `${head} ${start.error?.code ?? 'no error'} after ${ms(start.tookMs)}${trouble === undefined ? '' : `; TROUBLE: ${trouble}`}`
   }
@@ -66,20 +67,24 @@ export function markdown(runs: readonly Run[]): string {
   return `${summary(runs)}\n\n${verdicts(runs)}\n`
 }
 
-/** A row for each scenario: the median, and the worst where it differs. */
+/** A row for each scenario: the median, and the worst where it differs. What was 0 everywhere has no column. */
 export function summary(runs: readonly Run[]): string {
   const groups = new Map<string, Run[]>()
   for (const run of runs) {
-    const name = run.adoptEarly ? run.scenario : `${run.scenario}, no early adoption`
+    const name = nameOf(run)
     groups.set(name, [...(groups.get(name) ?? []), run])
   }
-  const used = columns.filter(({ of }) => runs.some((run) => of(run) !== undefined))
+  const measured = columns.filter(({ of }) => runs.some((run) => of(run) !== undefined))
+  const isZero = ({ of }: Column) => runs.every((run) => (of(run) ?? 0) === 0)
+  const used = measured.filter((column) => !isZero(column))
+  const zero = measured.filter(isZero).map(({ title }) => title)
   const rows = [...groups].map(([name, group]) => [
     name,
     String(group.length),
     ...used.map(({ of }) => range(group.map(of))),
   ])
-  return table(['scenario', 'runs', ...used.map(({ title }) => title)], rows)
+  const rest = zero.length === 0 ? '' : `\n\n0 in every run: ${zero.join(', ')}.`
+  return `${table(['scenario', 'runs', ...used.map(({ title }) => title)], rows)}${rest}`
 }
 
 /** What must be, what was, and whether that is enough. */
@@ -89,6 +94,15 @@ export function verdicts(runs: readonly Run[]): string {
     return [figure, bound, measured, isMet === undefined ? 'not measured' : isMet ? 'met' : '**not met**']
   })
   return table(['figure', 'must be', 'was', ''], rows)
+}
+
+/** The scenario, and how its run differs from an ordinary one. */
+function nameOf({ scenario, adoptEarly, rate }: Run): string {
+  const differences = [
+    ...(adoptEarly ? [] : ['no early adoption']),
+    ...(rate === DEFAULT_RATE ? [] : [`${rate} writes and ${rate} reads a second`]),
+  ]
+  return [scenario, ...differences].join(', ')
 }
 
 function phasesOf({ figures }: Run): readonly PhaseFigures[] {

@@ -43,9 +43,9 @@ export const requirements: readonly Requirement[] = [
   },
   {
     figure: 'pause of writes in a planned failover, early adoption on',
-    bound: '≤ 250 ms',
+    bound: 'median ≤ 250 ms',
     check: (runs) =>
-      most(
+      middle(
         of(runs, PLANNED).filter(({ adoptEarly }) => adoptEarly),
         ({ phases }) => Math.max(...phases.map(({ outageMs }) => outageMs)),
         250,
@@ -58,9 +58,13 @@ export const requirements: readonly Requirement[] = [
   },
   {
     figure: 'writes that end as unknown, the master hung, cut off or shutting down',
-    bound: '≤ 100',
+    bound: '≤ 100 at 200 writes a second: half a second’s',
     check: (runs) =>
-      most(of(runs, ['stop-master', 'shutdown-master', 'isolate-master']), ({ unknown }) => unknown, 100),
+      most(
+        of(runs, ['stop-master', 'shutdown-master', 'isolate-master']),
+        ({ unknown }, { rate }) => (unknown / rate) * 200,
+        100,
+      ),
   },
   {
     figure: 'outage of writes, the connections to the master half-open',
@@ -78,11 +82,17 @@ export const requirements: readonly Requirement[] = [
       ),
   },
   {
-    figure: 'all sentinels down or reset, the master healthy: writes and reads failed; longest pause',
+    figure:
+      'all sentinels down or reset, the master healthy: writes and reads failed; longest pause beyond the process’s own stalls',
     bound: `0; ≤ ${NO_EFFECT_MS} ms`,
     check: (runs) => {
       const failed = most(of(runs, UNDISTURBED), (it) => it.writes - it.acknowledged + it.readsFailed, 0)
-      const pause = most(of(runs, UNDISTURBED), (it) => longestPause(it.phases), NO_EFFECT_MS)
+      if (failed.isMet === undefined) return NOT_MEASURED
+      const pause = most(
+        of(runs, UNDISTURBED),
+        (it) => longestPause(it.phases) - it.longestStallMs,
+        NO_EFFECT_MS,
+      )
       return {
         measured: `${failed.measured}; ${pause.measured}`,
         isMet: failed.isMet && pause.isMet,
@@ -140,9 +150,16 @@ function laws(): Requirement[] {
     law('acknowledged writes lost after the announcement', ({ lostStale }) => lostStale),
     law('reads older than 1 s', ({ readsOld }) => readsOld),
     law('phases without recovery', ({ phases }) => sum(phases, (it) => (it.hasRecovered ? 0 : 1))),
-    law('messages missing after the recovery, or out of order', ({ subscription: it }) =>
-      it === undefined ? 0 : it.missing + it.outOfOrder,
-    ),
+    {
+      figure: 'messages missing after the recovery, or out of order',
+      bound: '0',
+      check: (runs) =>
+        most(
+          runs.filter(({ figures }) => figures?.subscription !== undefined),
+          ({ subscription: it }) => (it === undefined ? 0 : it.missing + it.outOfOrder),
+          0,
+        ),
+    },
   ]
 }
 
@@ -151,15 +168,23 @@ function of(runs: readonly Run[], scenarios: readonly string[]): Run[] {
 }
 
 /** The worst of all runs, and which had it. */
-function most(runs: readonly Run[], value: (figures: Figures) => number, bound: number): Verdict {
-  const values = runs.flatMap(({ scenario, figures }) =>
-    figures === undefined ? [] : [{ scenario, value: value(figures) }],
+function most(runs: readonly Run[], value: (figures: Figures, run: Run) => number, bound: number): Verdict {
+  const values = runs.flatMap((run) =>
+    run.figures === undefined ? [] : [{ scenario: run.scenario, value: value(run.figures, run) }],
   )
   if (values.length === 0) return NOT_MEASURED
   const worst = Math.max(...values.map((it) => it.value))
   const culprits = [...new Set(values.filter((it) => it.value > bound).map(({ scenario }) => scenario))]
   const where = culprits.length === 0 ? '' : ` (${culprits.join(', ')})`
   return { measured: `${Math.round(worst)}${where}`, isMet: worst <= bound }
+}
+
+/** The median, and the worst beside it. */
+function middle(runs: readonly Run[], value: (figures: Figures) => number, bound: number): Verdict {
+  const values = runs.flatMap(({ figures }) => (figures === undefined ? [] : [value(figures)]))
+  if (values.length === 0) return NOT_MEASURED
+  const measured = `${Math.round(median(values))} (worst ${Math.round(Math.max(...values))})`
+  return { measured, isMet: median(values) <= bound }
 }
 
 /** From the announcement to the first write that lasts; a scenario's median is what counts. */

@@ -35,6 +35,9 @@ export interface Run extends RunOptions {
   readonly trouble: string | undefined
 }
 
+/** Writes a second, and as many reads. */
+export const DEFAULT_RATE = 200
+
 const DOWN_AFTER_MS = 1_000
 const FAILOVER_TIMEOUT_MS = 5_000
 const COMMAND_TIMEOUT_MS = 5_000

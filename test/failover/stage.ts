@@ -25,6 +25,10 @@ export interface Announcement {
   readonly toPort: number
 }
 
+interface Fault extends Omit<Phase, 'announcedAt'> {
+  cutOffUntil: number | undefined
+}
+
 const ANNOUNCED_MS = 25_000
 /** A master that was replaced is left one for 10 s after it was seen again. */
 const DEMOTED_MS = 25_000
@@ -36,8 +40,7 @@ export class Stage {
   readonly isShort: boolean
   readonly #proxied: ProxiedTopology | undefined
   readonly #heard: readonly (readonly SentinelEvent[])[]
-  readonly #faults: { readonly at: number; readonly masterPort: number; cutOffUntil: number | undefined }[] =
-    []
+  readonly #faults: Fault[] = []
   #master: TestServer
 
   constructor(
@@ -70,12 +73,9 @@ export class Stage {
   }
 
   /** Notes that a fault begins now. */
-  fault(): void {
-    this.#faults.push({
-      at: wallNow(),
-      masterPort: publicPort(this.topology, this.#master),
-      cutOffUntil: undefined,
-    })
+  fault({ isHalfOpen = false } = {}): void {
+    const masterPort = publicPort(this.topology, this.#master)
+    this.#faults.push({ faultAt: wallNow(), masterPort, isHalfOpen, cutOffUntil: undefined })
   }
 
   /** Notes that the client could not know before now. */
@@ -107,7 +107,7 @@ export class Stage {
       'all sentinels have announced the new master',
       () =>
         this.#heard.every((_, sentinel) =>
-          this.announcements.some((it) => it.sentinel === sentinel && it.at > (fault?.at ?? 0)),
+          this.announcements.some((it) => it.sentinel === sentinel && it.at > (fault?.faultAt ?? 0)),
         ),
       { timeout: ANNOUNCED_MS },
     )
@@ -143,12 +143,7 @@ export class Stage {
   }
 
   get phases(): readonly Phase[] {
-    return this.#faults.map((fault) => ({
-      faultAt: fault.at,
-      masterPort: fault.masterPort,
-      announcedAt: this.#announcementAfter(fault)?.at,
-      cutOffUntil: fault.cutOffUntil,
-    }))
+    return this.#faults.map((fault) => ({ ...fault, announcedAt: this.#announcementAfter(fault)?.at }))
   }
 
   /** The server that the sentinels tell by that port. */
@@ -163,8 +158,8 @@ export class Stage {
     return sleep(ms)
   }
 
-  #announcementAfter(fault: { readonly at: number; readonly masterPort: number }): Announcement | undefined {
-    return this.announcements.find(({ at, fromPort }) => at >= fault.at && fromPort === fault.masterPort)
+  #announcementAfter({ faultAt, masterPort }: Fault): Announcement | undefined {
+    return this.announcements.find(({ at, fromPort }) => at >= faultAt && fromPort === masterPort)
   }
 }
 

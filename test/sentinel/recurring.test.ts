@@ -69,3 +69,41 @@ test('one that is stopped while it runs does not run again', async () => {
   await settled()
   assert.equal(runs, 1)
 })
+
+test('calls that come by the hundred begin a run at the first and then one for each gap', async () => {
+  const { timers } = mock
+  timers.enable({ apis: ['setTimeout'] })
+  let now = 1_000
+  const clock = mock.method(performance, 'now', () => now)
+  try {
+    let runs = 0
+    const task = new Recurring(
+      async () => {
+        runs += 1
+      },
+      () => 1_000_000,
+      20,
+    )
+    const pass = async (ms: number) => {
+      now += ms
+      timers.tick(ms)
+      await settled()
+    }
+    task.soon()
+    assert.equal(runs, 1, 'the first is not delayed')
+    await settled()
+    for (let i = 0; i < 100; i += 1) {
+      task.soon()
+      await pass(1)
+    }
+    assert.equal(runs, 1 + 5)
+    await pass(1_000)
+    assert.equal(runs, 1 + 5)
+    task.soon()
+    assert.equal(runs, 2 + 5, 'after a pause, neither')
+    task.stop()
+  } finally {
+    clock.mock.restore()
+    timers.reset()
+  }
+})

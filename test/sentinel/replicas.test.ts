@@ -10,8 +10,9 @@ import { array, bulk, error, nullBulk } from '../support/resp-writer.ts'
 import { masterRole, ScriptedNode, slaveRole } from './scripted-deployment.ts'
 
 const MASTER = '127.0.0.1:1'
-const up = { address: MASTER, isUp: true }
-const away = { address: MASTER, isUp: false }
+const isMaster = (address: string) => address === MASTER
+const up = { address: MASTER, isMaster, isUp: true }
+const away = { address: MASTER, isMaster, isUp: false }
 const fenced = new ConnectionError('FENCED', 'replaced', { address: 'it', phase: 'ready' })
 
 function replicasOf(t: TestContext): Replicas {

@@ -349,7 +349,7 @@ test('events about other names hold nothing', async (t) => {
   const asked = sentinel.questionCount
   sentinel.publish('+switch-master', 'other 10.0.0.1 1 10.0.0.2 2')
   sentinel.publish('+try-failover', 'master other 10.0.0.1 1')
-  sentinel.publish('+tilt', '#tilt mode entered')
+  sentinel.publish('+new-epoch', '5')
   await sleep(60)
   assert.equal(sentinel.questionCount, asked)
   assert.equal(client.topology?.holding, false)
@@ -696,4 +696,370 @@ test('a lease of a replica that is gone from the list ends with the client', asy
   assert.equal(lease.error, undefined, 'who has it may finish')
   client.destroy()
   assert.ok(lease.error)
+})
+
+test('a replica that refuses the write of a lease is one, and is read from; one that is not ready is not', async (t) => {
+  const deployment = await scriptedDeployment(t)
+  const [replica] = deployment.replicas
+  assert.ok(replica)
+  const refusals: Record<string, string> = { SET: '-READONLY it is a replica', TTL: '-LOADING it is' }
+  replica.intercept = ([name = '']) => {
+    const refusal = refusals[name]
+    return refusal === undefined ? 'pass' : `${refusal}\r\n`
+  }
+  const ha = sentinelOf(t, deployment.seeds, { readFrom: 'replica' })
+  await ha.ready()
+  await eventually('the replica is well', () => isWell(ha.topology))
+  for (const lazy of [false, true]) {
+    const lease = await ha.replica.get({ lazy })
+    await assert.rejects(lease.call('SET', 'k', 'v'), () => {
+      assert.equal(isWell(ha.topology), true)
+      assert.equal(ha.topology.holding, false)
+      return true
+    })
+    await assert.rejects(lease.call('TTL', 'k'), () => {
+      assert.equal(isWell(ha.topology), false)
+      return true
+    })
+    await lease.close()
+    await eventually('it is well again', () => isWell(ha.topology))
+  }
+})
+
+test('a thousand events are a few rounds of questions, and the first is asked at once', async (t) => {
+  const deployment = await scriptedDeployment(t)
+  const { master, replicas, sentinels, seeds } = deployment
+  const [heir] = replicas
+  const [sentinel] = sentinels
+  assert.ok(heir && sentinel)
+  const client = clientOf(t, seeds)
+  await client.call('INCR', 'n')
+  await isQuiet(deployment)
+  const asked = sentinel.questionCount
+  const start = performance.now()
+  for (let i = 0; i < 1_000; i += 1) {
+    sentinel.publish('+slave', `slave x 10.0.0.9 ${i + 1} @ m ${master.address.replace(':', ' ')}`)
+    if (i % 50 === 49) await sleep(5)
+  }
+  const ms = performance.now() - start
+  await isQuiet(deployment)
+  const rounds = sentinel.questionCount - asked
+  assert.ok(rounds >= 1 && rounds <= ms / 20 + 3, `${rounds} rounds in ${ms} ms`)
+  // behind all of them, the one that matters is followed
+  promote(deployment, heir, 2)
+  announce(deployment, master.address, heir.address)
+  await eventually('the switch is followed', () => client.topology?.master === heir.address)
+})
+
+test('where a majority is demanded, one sentinel alone changes nothing, and two do', async (t) => {
+  const deployment = await scriptedDeployment(t)
+  const { master, replicas, sentinels, seeds } = deployment
+  const [heir] = replicas
+  const [first, second] = sentinels
+  assert.ok(heir && first && second)
+  const ha = sentinelOf(t, seeds, { pollInterval: 20, agreement: 'majority' })
+  await ha.ready()
+  heir.role = masterRole()
+  const news = { master: heir.address, epoch: 2 }
+  first.says(news)
+  const asked = first.questionCount
+  await eventually('it has been asked a few times', () => first.questionCount > asked + 2)
+  assert.equal(ha.topology.master, master.address)
+  second.says(news)
+  await eventually('the switch is followed', () => ha.topology.master === heir.address)
+  assert.equal(ha.topology.epoch, 2)
+})
+
+test('where a majority is demanded, one sentinel that is named is enough to find the others', async (t) => {
+  const { master, seeds, say } = await scriptedDeployment(t)
+  say({ sentinels: seeds.slice(1) })
+  const ha = sentinelOf(t, seeds.slice(0, 1), { agreement: 'majority' })
+  await ha.ready()
+  assert.equal(ha.topology.master, master.address)
+  assert.equal(ha.topology.sentinels.length, 3)
+})
+
+test('without a majority where one is demanded, nothing is adopted at the start, and the error tells why', async (t) => {
+  const { sentinels, seeds, master } = await scriptedDeployment(t)
+  const [, second, third] = sentinels
+  assert.ok(second && third)
+  second.says({ epoch: 2 })
+  third.isSilent = true
+  const ha = sentinelOf(t, seeds, { agreement: 'majority', holdTimeout: 600 })
+  await assert.rejects(ha.ready(), (error) => {
+    assert.ok(error instanceof TimeoutError && error.cause instanceof SentinelError)
+    assert.equal(error.cause.code, 'MASTER_UNVERIFIED')
+    for (const seed of seeds) assert.ok(error.message.includes(seed))
+    return true
+  })
+  assert.match(ha.topology.trouble ?? '', /no majority of the sentinels names one master/)
+  assert.equal(master.count('ROLE'), 0)
+  second.says({ epoch: 1 })
+  await ha.ready()
+})
+
+test('where a majority is demanded, a master adopted early is kept by a majority, and by nothing less', async (t) => {
+  const deployment = await scriptedDeployment(t, { replicas: 1 })
+  const { master, replicas, sentinels, seeds } = deployment
+  const [heir] = replicas
+  const [leader, second] = sentinels
+  assert.ok(heir && leader && second)
+  const client = clientOf(t, seeds, { sentinel: { name: 'm', sentinels: seeds, agreement: 'majority' } })
+  await client.call('INCR', 'n')
+  await eventually('all is known', () => isWell(client.topology))
+  await isQuiet(deployment)
+  const at = master.address.replace(':', ' ')
+  heir.role = masterRole()
+  leader.publish('+try-failover', `master m ${at}`)
+  leader.publish('+selected-slave', `slave ${heir.address} ${heir.address.replace(':', ' ')} @ m ${at}`)
+  await eventually('it is adopted', () => client.topology?.master === heir.address)
+  leader.says({ master: heir.address, epoch: 5 })
+  leader.publish('+promoted-slave', `slave ${heir.address} ${heir.address.replace(':', ' ')} @ m ${at}`)
+  await isQuiet(deployment)
+  assert.equal(client.topology?.epoch, 2, 'the epoch is still a guess')
+  second.says({ master: heir.address, epoch: 5 })
+  announce(deployment, master.address, heir.address)
+  await eventually('it is confirmed', () => client.topology?.epoch === 5)
+  assert.equal(client.topology?.generation, 2)
+})
+
+test('a sentinel in TILT is not believed while others answer, and the topology tells', async (t) => {
+  const deployment = await scriptedDeployment(t)
+  const { master, replicas, sentinels, seeds } = deployment
+  const [heir] = replicas
+  const [tilted, ...others] = sentinels
+  assert.ok(heir && tilted)
+  const ha = sentinelOf(t, seeds)
+  await ha.ready()
+  await isQuiet(deployment)
+  tilted.isTilted = true
+  tilted.publish('+tilt', '#tilt mode entered')
+  await eventually('it is told', () => ha.topology.sentinels[0]?.tilt === true)
+  heir.role = masterRole()
+  tilted.says({ master: heir.address, epoch: 2 })
+  const asked = tilted.questionCount
+  others[0]?.publish('+sentinel', 'sentinel x 10.0.0.9 1 @ m 10.0.0.1 1')
+  await eventually('it has been asked', () => tilted.questionCount > asked)
+  await isQuiet(deployment)
+  assert.equal(ha.topology.master, master.address)
+  tilted.isTilted = false
+  tilted.publish('-tilt', '#tilt mode exited')
+  await eventually('it is believed again', () => ha.topology.master === heir.address)
+  assert.equal(ha.topology.sentinels[0]?.tilt, undefined)
+})
+
+test('sentinels that deliver no events are asked every second, however rare the poll', async (t) => {
+  const deployment = await scriptedDeployment(t)
+  const { replicas, sentinels, seeds } = deployment
+  for (const sentinel of sentinels) sentinel.isMute = true
+  const [heir] = replicas
+  assert.ok(heir)
+  const ha = sentinelOf(t, seeds, { pollInterval: 600_000 })
+  await ha.ready()
+  await eventually('all is known', () => isWell(ha.topology))
+  await sleep(50)
+  promote(deployment, heir, 2)
+  const start = performance.now()
+  await eventually('the switch is followed', () => ha.topology.master === heir.address)
+  assert.ok(performance.now() - start < 2_000)
+  for (const { forbidden } of ha.topology.sentinels) assert.deepEqual(forbidden, ['PSUBSCRIBE', 'SUBSCRIBE'])
+})
+
+test('sentinels that do not tell the epoch are followed when a majority agrees', async (t) => {
+  const deployment = await scriptedDeployment(t)
+  const { master, replicas, sentinels, seeds } = deployment
+  for (const sentinel of sentinels) sentinel.forbidden = ['MASTER', 'SENTINELS', 'MYID', 'INFO']
+  const [heir] = replicas
+  const [first] = sentinels
+  assert.ok(heir && first)
+  const ha = sentinelOf(t, seeds, { pollInterval: 20 })
+  await ha.ready()
+  assert.equal(ha.topology.epoch, 0)
+  heir.role = masterRole()
+  first.says({ master: heir.address })
+  const asked = first.questionCount
+  await eventually('it has been asked a few times', () => first.questionCount > asked + 2)
+  assert.equal(ha.topology.master, master.address)
+  promote(deployment, heir, 2)
+  await eventually('the switch is followed', () => ha.topology.master === heir.address)
+  assert.deepEqual(ha.topology.sentinels[0]?.forbidden, [
+    'SENTINEL MASTER',
+    'SENTINEL SENTINELS',
+    'SENTINEL MYID',
+    'INFO',
+  ])
+})
+
+/** What the sentinels and servers call each other, as if behind a router: 10.0.0.n for the n-th server. */
+function behindNat({ master, replicas, sentinels }: ScriptedDeployment) {
+  const inside = (index: number) => `10.0.0.${index + 1}:6379`
+  const nodes = [master, ...replicas].map(({ address }, i) => [inside(i), address])
+  const watching = sentinels.map(({ address }, i) => [`10.0.1.${i + 1}:26379`, address])
+  return { inside, natMap: Object.fromEntries([...nodes, ...watching]) as Record<string, string> }
+}
+
+for (const kind of ['object', 'function'] as const) {
+  test(`behind NAT all that is announced is translated, by ${kind}`, async (t) => {
+    const deployment = await scriptedDeployment(t, { replicas: 2 })
+    const { master, replicas, sentinels, seeds, say } = deployment
+    const { inside, natMap } = behindNat(deployment)
+    const [heir, other] = replicas
+    const [leader] = sentinels
+    assert.ok(heir && other && leader)
+    say({
+      master: inside(0),
+      replicas: [{ address: inside(1) }, { address: inside(2) }],
+      sentinels: ['10.0.1.1:26379', '10.0.1.2:26379', '10.0.1.3:26379'],
+    })
+    for (const replica of replicas) replica.role = slaveRole(inside(0))
+    const client = clientOf(t, seeds.slice(0, 1), {
+      sentinel: {
+        name: 'm',
+        sentinels: seeds.slice(0, 1),
+        natMap: kind === 'object' ? natMap : (address) => natMap[address],
+      },
+    })
+    await client.call('INCR', 'n')
+    await eventually('all is known', () => isWell(client.topology, 2))
+    await eventually('all sentinels are found', () => client.topology?.sentinels.length === 3)
+    assert.deepEqual(
+      client.topology?.replicas.map(({ address }) => address),
+      replicas.map(({ address }) => address),
+    )
+    await isQuiet(deployment)
+    // an early adoption, from events alone
+    const at = inside(0).replace(':', ' ')
+    heir.role = masterRole()
+    leader.publish('+try-failover', `master m ${at}`)
+    leader.publish('+selected-slave', `slave ${inside(1)} ${inside(1).replace(':', ' ')} @ m ${at}`)
+    await eventually('it is adopted', () => client.topology?.master === heir.address)
+    other.role = slaveRole(inside(1))
+    say({ master: inside(1), epoch: 7, replicas: [{ address: inside(2) }, { address: inside(0) }] })
+    leader.publish('+switch-master', `m ${at} ${inside(1).replace(':', ' ')}`)
+    await eventually('it is confirmed', () => client.topology?.epoch === 7)
+    assert.equal(client.topology?.generation, 2)
+    await eventually('a replica follows it', () => isWell(client.topology))
+    assert.equal(await client.call('INCR', 'n'), 1)
+    assert.equal(master.count('INCR'), 1)
+  })
+}
+
+test('a natMap that throws is told in the topology, and what is known goes on', async (t) => {
+  const { sentinels, seeds } = await scriptedDeployment(t)
+  let isBroken = true
+  const natMap = (address: string) => {
+    if (isBroken) throw new Error('no such host')
+    return address
+  }
+  const client = clientOf(t, seeds, { sentinel: { name: 'm', sentinels: seeds, natMap, pollInterval: 30 } })
+  const first = client.call('INCR', 'n')
+  const trouble = () => client.topology?.trouble ?? ''
+  await eventually('it is told', () => /option natMap threw for master .*: no such host/.test(trouble()))
+  isBroken = false
+  assert.equal(await first, 1)
+  await eventually('there is no trouble any more', () => trouble() === '')
+  isBroken = true
+  sentinels[0]?.publish('+switch-master', 'm 10.0.0.1 1 10.0.0.2 2')
+  await eventually('it is told again', () => /option natMap threw/.test(trouble()))
+  assert.equal(await client.call('INCR', 'n'), 2)
+})
+
+test('a replica that calls its master by address, and sentinels by name, follow one master', async (t) => {
+  const deployment = await scriptedDeployment(t)
+  const { master, sentinels, seeds, say } = deployment
+  const byName = master.address.replace('127.0.0.1', 'localhost')
+  say({ master: byName })
+  sentinels[2]?.says({ master: master.address })
+  const ha = sentinelOf(t, seeds, { pollInterval: 20 })
+  await ha.ready()
+  await eventually('the replica is well', () => isWell(ha.topology))
+  const known = ha.topology.master
+  assert.ok(known === byName || known === master.address)
+  // whoever answers alone
+  for (const [i, sentinel] of sentinels.entries()) sentinel.isSilent = i < 2
+  const asked = sentinels[2]?.questionCount ?? 0
+  await eventually('one has been asked alone', () => (sentinels[2]?.questionCount ?? 0) > asked + 2)
+  assert.deepEqual([ha.topology.master, ha.topology.generation], [known, 1])
+})
+
+test('a sentinel that names itself, or what is no address, is nobody to follow', async (t) => {
+  const { sentinels, seeds, master } = await scriptedDeployment(t)
+  const [liar] = sentinels
+  assert.ok(liar)
+  const ha = sentinelOf(t, seeds, { pollInterval: 20 })
+  await ha.ready()
+  const rounds = async () => {
+    const asked = liar.questionCount
+    await eventually('it has been asked a few times', () => liar.questionCount > asked + 2)
+  }
+  for (const address of ['h:99999', 'a b:1', ':1', 'h:0']) {
+    liar.says({ master: address, epoch: 9 })
+    await rounds()
+    assert.equal(ha.topology.master, master.address)
+    assert.equal(ha.topology.holding, false)
+  }
+  // with an epoch that nobody can have: it is believed, asked for its role, and not adopted
+  liar.says({ master: liar.address, epoch: 10 })
+  await eventually('it is found out', () => /but: /.test(ha.topology.trouble ?? ''))
+  assert.equal(ha.topology.generation, 1)
+  liar.says({ master: master.address, epoch: 1 })
+  await eventually('it goes on', () => !ha.topology.holding)
+})
+
+test('a failover that was under way at the start holds writes until its end', async (t) => {
+  const deployment = await scriptedDeployment(t)
+  const { master, replicas, sentinels, seeds } = deployment
+  const [leader] = sentinels
+  const [heir] = replicas
+  assert.ok(leader && heir)
+  leader.flags = 'master,failover_in_progress'
+  const client = clientOf(t, seeds)
+  const write = client.call('INCR', 'n')
+  await eventually('the master is known', () => client.topology?.master === master.address)
+  assert.equal(await isHeld(write), true)
+  assert.equal(client.topology?.holding, true)
+  leader.flags = 'master'
+  promote(deployment, heir, 2)
+  announce(deployment, master.address, heir.address)
+  assert.equal(await write, 1)
+  assert.deepEqual([master.value('n'), heir.value('n')], [0, 1])
+})
+
+for (const refusal of ['READONLY', 'MASTERDOWN', 'LOADING', 'NOREPLICAS', 'a lost connection']) {
+  test(`${refusal} is a reason to ask the sentinels at once`, async (t) => {
+    const deployment = await scriptedDeployment(t, { replicas: 0 })
+    const { master, sentinels, seeds } = deployment
+    const [sentinel] = sentinels
+    assert.ok(sentinel)
+    const client = clientOf(t, seeds, { sentinel: { name: 'm', sentinels: seeds, pollInterval: 600_000 } })
+    await client.call('INCR', 'n')
+    await isQuiet(deployment)
+    const asked = sentinel.questionCount
+    let isFirst = true
+    master.intercept = ([word], peer) => {
+      if (word !== 'INCR' || !isFirst) return 'pass'
+      isFirst = false
+      if (refusal !== 'a lost connection') return `-${refusal} for a moment\r\n`
+      peer.reset()
+      return undefined
+    }
+    const attempt = client.call('INCR', 'n').catch(() => undefined)
+    await eventually('the sentinels are asked', () => sentinel.questionCount > asked, { timeout: 500 })
+    await attempt
+    assert.equal(client.topology?.master, master.address)
+  })
+}
+
+test('a failed dial of a lease is a reason to ask the sentinels at once', async (t) => {
+  const deployment = await scriptedDeployment(t, { replicas: 0 })
+  const { master, sentinels, seeds } = deployment
+  const [sentinel] = sentinels
+  assert.ok(sentinel)
+  const ha = sentinelOf(t, seeds, { pollInterval: 600_000, holdTimeout: 300, pingInterval: 0 })
+  await ha.ready()
+  await isQuiet(deployment)
+  const asked = sentinel.questionCount
+  master.role = slaveRole('10.0.0.9:1')
+  await assert.rejects(ha.master.get(), /says its role is slave/)
+  assert.ok(sentinel.questionCount > asked)
 })

@@ -20,7 +20,7 @@ export interface Knowledge {
   readonly epoch: number | string
   /** Each with the fields that differ from those of a healthy one. */
   readonly replicas: readonly (Readonly<Record<string, string>> & { readonly address: string })[]
-  readonly sentinels: readonly string[]
+  readonly sentinels: readonly (string | (Readonly<Record<string, string>> & { readonly address: string }))[]
 }
 
 export class ScriptedSentinel {
@@ -29,11 +29,23 @@ export class ScriptedSentinel {
   isSilent = false
   /** Refuses to subscribe. */
   isMute = false
+  /** In TILT. */
+  isTilted = false
+  /** Flags of the master. */
+  flags = 'master'
+  /** What it calls itself; it has no name without. */
+  runId: string | undefined
+  /** Words of commands that its ACL forbids: `'MASTER'`, `'INFO'`. */
+  forbidden: readonly string[] = []
+  /** Takes a command before the sentinel does; `'pass'` leaves it to the sentinel. */
+  intercept: (command: string[], peer: Peer) => string | Buffer | undefined | 'pass' = () => 'pass'
   /** Refuses every question. */
   refusal: string | undefined
   readonly protocol: 2 | 3
   server!: ScriptedServer
   readonly #subscribers = new Set<Peer>()
+  /** Those that have named channels. */
+  readonly #subscribed = new Map<Peer, Set<string>>()
 
   constructor(knowledge: Knowledge, protocol: 2 | 3 = 3) {
     this.knowledge = knowledge
@@ -57,7 +69,11 @@ export class ScriptedSentinel {
   async listen(t: TestContext, port?: number): Promise<this> {
     this.server = await scriptedServer(
       t,
-      (command, peer) => (this.isSilent ? undefined : this.#answer(command, peer)),
+      (command, peer) => {
+        if (this.isSilent) return undefined
+        const answer = this.intercept(command, peer)
+        return answer === 'pass' ? this.#answer(command, peer) : answer
+      },
       port === undefined ? {} : { port },
     )
     return this
@@ -73,17 +89,32 @@ export class ScriptedSentinel {
     for (const peer of this.#subscribers) {
       peer.send(frame(bulk('pmessage'), bulk('*'), bulk(channel), bulk(payload)))
     }
+    for (const [peer, channels] of this.#subscribed) {
+      if (channels.has(channel)) peer.send(frame(bulk('message'), bulk(channel), bulk(payload)))
+    }
   }
 
   #answer(command: readonly string[], peer: Peer): string | Buffer | undefined {
-    const [word, question, name] = command
-    if (word === 'PSUBSCRIBE') {
+    const [word = '', question = '', name] = command
+    const asked = [word, `${word} ${question}`, question]
+    if (this.forbidden.some((it) => asked.includes(it))) {
+      return error(`NOPERM this user has no permissions to run the '${asked[1]?.toLowerCase()}' command`)
+    }
+    if (word === 'SUBSCRIBE' && !this.isMute) {
+      const channels = this.#subscribed.get(peer) ?? new Set<string>()
+      this.#subscribed.set(peer, channels.add(question))
+      return (this.protocol === 3 ? push : array)(bulk('subscribe'), bulk(question), integer(channels.size))
+    }
+    if (word === 'PSUBSCRIBE' || word === 'SUBSCRIBE') {
       if (this.isMute) return error("NOPERM this user has no permissions to run the 'psubscribe' command")
       this.#subscribers.add(peer)
       return (this.protocol === 3 ? push : array)(bulk('psubscribe'), bulk('*'), integer(1))
     }
+    if (word === 'INFO') return bulk(`# Sentinel\r\nsentinel_tilt:${Number(this.isTilted)}\r\n`)
     if (word !== 'SENTINEL') return this.protocol === 3 ? greet(command) : greetInResp2(command)
     if (this.refusal !== undefined) return error(this.refusal)
+    if (question === 'MYID')
+      return this.runId === undefined ? error('ERR unknown subcommand') : bulk(this.runId)
     return this.#know(question, name)
   }
 
@@ -98,7 +129,13 @@ export class ScriptedSentinel {
     if (!isKnown) return error('ERR No such master with that name')
     switch (question) {
       case 'MASTER':
-        return this.#fields({ name, ...split(master), flags: 'master', 'config-epoch': String(epoch) })
+        return this.#fields({
+          name,
+          ...split(master),
+          flags: this.flags,
+          'config-epoch': String(epoch),
+          'num-other-sentinels': String(sentinels.length),
+        })
       case 'REPLICAS':
         return array(
           ...replicas.map(({ address, ...fields }) =>
@@ -106,7 +143,12 @@ export class ScriptedSentinel {
           ),
         )
       case 'SENTINELS':
-        return array(...sentinels.map((address) => this.#fields({ ...split(address), flags: 'sentinel' })))
+        return array(
+          ...sentinels.map((it) => {
+            const { address, ...fields } = typeof it === 'string' ? { address: it } : it
+            return this.#fields({ ...split(address), flags: 'sentinel', ...fields })
+          }),
+        )
       default:
         return error('ERR Unknown sentinel subcommand')
     }

@@ -5,18 +5,18 @@ import { dirname, join, relative, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 /** The folder with package.json, wherever the compiled tests are. */
-const root = findRoot()
+export const projectRoot = findRoot()
 
 /** The text of a file, by its path in the project. */
 export function readProjectFile(path: string): string {
-  return readFileSync(join(root, path), 'utf8')
+  return readFileSync(join(projectRoot, path), 'utf8')
 }
 
 /** The paths of all files in a folder and below, with `/` on every system, in order. */
 export function projectFiles(folder: string): string[] {
-  return readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
+  return readdirSync(join(projectRoot, folder), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
-    .map((entry) => relative(root, join(entry.parentPath, entry.name)).split(sep).join('/'))
+    .map((entry) => relative(projectRoot, join(entry.parentPath, entry.name)).split(sep).join('/'))
     .sort()
 }
 

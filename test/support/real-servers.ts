@@ -3,6 +3,7 @@
 //
 //   startServer    one standalone server, or a replica of one
 //   startTopology  a master, replicas, sentinels that know each other
+//   startSentinel  one sentinel, with a configuration of the test's own
 //   watchSentinel  all that a sentinel publishes, with the instant
 //   request        one command, one reply, over a socket of its own
 //   eventually     asks again until the answer is there
@@ -48,6 +49,8 @@ export interface TestTopologyOptions {
   readonly password?: string
   /** As {@link TestServerOptions.args}, for the master and the replicas. */
   readonly args?: readonly string[]
+  /** Lines for the configuration file of each sentinel. */
+  readonly sentinelConfig?: string
   /** Puts something before each member, the sentinels too, by whose port all others know it. */
   readonly front?: (member: 'server' | 'sentinel') => Promise<TestFront>
 }
@@ -80,6 +83,18 @@ export async function startServer(t: Cleanup, options: TestServerOptions = {}): 
     } catch (error) {
       if (!(error instanceof PortTakenError) || options.port !== undefined || attempt === portAttempts)
         throw error
+    }
+  }
+}
+
+/** Starts one sentinel, which watches what the lines of its `config` say, and resolves when it answers. */
+export async function startSentinel(t: Cleanup, options: TestServerOptions): Promise<TestServer> {
+  for (let attempt = 1; ; attempt++) {
+    const [port = 0] = await freePorts(1)
+    try {
+      return await launch(t, { ...options, port, sentinel: true })
+    } catch (error) {
+      if (!(error instanceof PortTakenError) || attempt === portAttempts) throw error
     }
   }
 }
@@ -218,6 +233,7 @@ async function startSentinels(
             .filter((other) => other !== self)
             .map((other) => `sentinel known-sentinel ${name} 127.0.0.1 ${other.port} ${other.id}`),
           ...(self.front === undefined ? [] : [self.front.config]),
+          options.sentinelConfig ?? '',
         ].join('\n'),
       })
       self.front?.open(sentinel)

@@ -35,3 +35,5 @@ export const scenarios: readonly Scenario[] = [
   sentinelReset,
   oldEpoch,
 ]
+
+export { killMaster, plannedFailover, stopMaster }

@@ -63,7 +63,7 @@ export const halfopenMaster: Scenario = {
   about: 'what the client’s open connections to the master carry is thrown away; new ones work',
   isProxied: true,
   act: async (stage) => {
-    stage.fault()
+    stage.fault({ isHalfOpen: true })
     const isClient = (host: string) => host === '127.0.0.1'
     stage.network.proxyOf(stage.master).treatOpen('drop', isClient)
     // it is well all the while

@@ -1,0 +1,55 @@
+// The core commands as methods of whatever runs commands: a client, a view, a pipeline. One loop over the generated
+// table puts them on a prototype; their types are the interface `Commands`.
+
+import type { Argument } from '../resp/index.ts'
+import { commandsByShape } from './methods.gen.ts'
+import { type ShapeName, type Shaper, shapers } from './replies.ts'
+
+/** A command that is a method. */
+export interface Method {
+  /** Of `CLIENT NO-EVICT`: `clientNoEvict`. */
+  readonly name: string
+  /** What the command begins with: one word, or two. */
+  readonly words: readonly string[]
+  /** Chooses what is done to the reply; undefined where that is nothing, whatever the arguments. */
+  readonly shaper: Shaper | undefined
+}
+
+/** All of them. */
+export const methods: readonly Method[] = Object.entries(commandsByShape).flatMap(([shape, commands]) =>
+  commands.split('|').map((command) => ({
+    name: methodName(command),
+    words: command.split(' '),
+    shaper: shapers[shape as ShapeName],
+  })),
+)
+
+/**
+ * Gives the prototype a method for each command.
+ *
+ * @param run what the methods do: `self` is what they were called on, the command is complete and `run`'s own
+ */
+export function defineMethods<S extends object>(
+  prototype: S,
+  run: (self: S, command: Argument[], shaper: Shaper | undefined) => unknown,
+): void {
+  // Plain assignments: a name for each function and a descriptor for each property take four times as long, which
+  // is a millisecond of the import. Stack traces have the names all the same.
+  const target = prototype as Record<string, unknown>
+  for (const { name, words, shaper } of methods) {
+    const [first = '', second] = words
+    target[name] =
+      second === undefined
+        ? function (this: S, ...args: Argument[]): unknown {
+            return run(this, [first, ...args], shaper)
+          }
+        : function (this: S, ...args: Argument[]): unknown {
+            return run(this, [first, second, ...args], shaper)
+          }
+  }
+}
+
+/** The command in lower case; where a space, a dash or an underscore was, the next letter is a capital. */
+function methodName(command: string): string {
+  return command.toLowerCase().replace(/[ _-]+([a-z])/g, (_, letter: string) => letter.toUpperCase())
+}
