@@ -1,14 +1,15 @@
 // @ts-check
 /**
- * Makes what is published out of what was compiled: dist/respool.js, one module without comments, and
- * dist/types/, the declarations that the public ones need. The tests run on the modules in dist/lib.
+ * Makes what is published out of what was compiled: dist/respool.js, one module, and dist/types/, the declarations
+ * that the public ones need. The tests run on the modules in dist/lib.
  *
- * One module because the import of eighty costs four times as much: each is looked up, read and compiled by itself.
- * Its code is left as it reads, with names and lines, so that a stack trace says something without a source map.
+ * One module because the import of a hundred costs four times as much: each is looked up, read and compiled by
+ * itself. Comments and white space go; names stay, and lines are short, so that a stack trace says something without
+ * a source map, which would be larger than the module.
  */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
-import { build, transform } from 'esbuild'
+import { build } from 'esbuild'
 import { isMain, root, runMain } from './setup.js'
 
 const source = join(root, 'dist/lib')
@@ -24,23 +25,18 @@ export async function bundle() {
 }
 
 async function writeModule() {
-  const common = /** @type {const} */ ({
+  await build({
+    absWorkingDir: root,
+    entryPoints: [join(source, 'index.js')],
+    outfile: join(root, 'dist/respool.js'),
+    bundle: true,
     format: 'esm',
     platform: 'node',
     target: 'node20.19',
+    minifyWhitespace: true,
+    lineLimit: 100,
     logLevel: 'warning',
   })
-  // The comments go with the white space, and the second pass lays the code out again.
-  const packed = await build({
-    ...common,
-    absWorkingDir: root,
-    entryPoints: [join(source, 'index.js')],
-    bundle: true,
-    minifyWhitespace: true,
-    write: false,
-  })
-  const { code } = await transform(packed.outputFiles[0]?.text ?? '', common)
-  writeFileSync(join(root, 'dist/respool.js'), code)
 }
 
 /** Copies the declarations that are reached from the public ones; of the others no user's compiler needs to know. */
@@ -49,7 +45,10 @@ function writeTypes() {
   const wanted = new Set([join(source, 'index.d.ts')])
   // A set gives what is added to it while it is walked through.
   for (const path of wanted) {
-    const text = readFileSync(path, 'utf8').replace(specifier, (_, before, quote, name) => {
+    const narrow = readFileSync(path, 'utf8').replace(/^(?: {4})+/gm, (indent) =>
+      '\t'.repeat(indent.length / 4),
+    )
+    const text = narrow.replace(specifier, (_, before, quote, name) => {
       wanted.add(join(dirname(path), `${name}.d.ts`))
       return `${before}${quote}${name}.js${quote}`
     })
