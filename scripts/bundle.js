@@ -25,10 +25,10 @@ export async function bundle() {
 }
 
 async function writeModule() {
-  await build({
+  const { outputFiles } = await build({
     absWorkingDir: root,
     entryPoints: [join(source, 'index.js')],
-    outfile: join(root, 'dist/respool.js'),
+    write: false,
     bundle: true,
     format: 'esm',
     platform: 'node',
@@ -37,6 +37,11 @@ async function writeModule() {
     lineLimit: 100,
     logLevel: 'warning',
   })
+  const code = outputFiles[0]?.text ?? ''
+  // A class that mentions itself has become `var Pool=class _Pool`, and users would see that name.
+  const renamed = [...code.matchAll(/\bvar (\w+)=class _\1\b/g)].map(([, name]) => name)
+  const mention = new RegExp(`(?<![.\\w])_(${renamed.join('|')})\\b`, 'g')
+  writeFileSync(join(root, 'dist/respool.js'), renamed.length === 0 ? code : code.replace(mention, '$1'))
 }
 
 /** Copies the declarations that are reached from the public ones; of the others no user's compiler needs to know. */
