@@ -67,6 +67,7 @@ export {
   type ConnectionPhase,
   DurabilityError,
   type ErrorCode,
+  type ErrorDetails,
   errorCodes,
   PoolError,
   ProtocolError,
@@ -76,6 +77,7 @@ export {
   TimeoutError,
 } from './errors.ts'
 export {
+  type BorrowOptions,
   type Lease,
   type LeaseHolder,
   Pool,

@@ -78,6 +78,7 @@ export class CommandView<T extends string | Buffer = string> {
   readonly #options: DispatchOptions
 
   /** For {@link Client}. */
+  /** @internal A client makes them. */
   constructor(router: Router, work: Work, options: DispatchOptions) {
     this.#router = router
     this.#work = work
