@@ -10,7 +10,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import process from 'node:process'
 import { fileURLToPath } from 'node:url'
-import { fail, integer, pick, readOptions } from './cli.js'
+import { integer, pick, readOptions } from './cli.js'
 import { columns } from './report.js'
 import { digits, median, medianOf } from './statistics.js'
 
@@ -124,7 +124,7 @@ function compileOnce(folder) {
 
 function run(args, cwd) {
   const { status, stdout, stderr } = spawnSync(process.execPath, args, { cwd, encoding: 'utf8' })
-  if (status !== 0) fail(`node ${args.at(-1)}: ${stdout}${stderr}`)
+  if (status !== 0) throw new Error(`node ${args.at(-1)}: ${stdout}${stderr}`)
   return stdout
 }
 
