@@ -99,6 +99,7 @@ export {
   type ConnectionPhase,
   DurabilityError,
   type ErrorCode,
+  type ErrorDetails,
   errorCodes,
   PoolError,
   ProtocolError,
@@ -108,6 +109,7 @@ export {
   TimeoutError,
 } from './errors.ts'
 export {
+  type BorrowOptions,
   type Lease,
   type LeaseHolder,
   Pool,

@@ -1,7 +1,6 @@
 // What users call: commands over whatever the router stands for. A view made by `with()` shares everything with
 // its client but the settings of the single command.
 
-import { EventEmitter } from 'node:events'
 import type { Connection } from '../connection/index.ts'
 import {
   checkMaxStaleness,
@@ -14,7 +13,7 @@ import {
 import { PoolError } from '../errors.ts'
 import type { Lease } from '../pool/index.ts'
 import type { Argument, Reply } from '../resp/index.ts'
-import { type SentinelEvents, SentinelRouter, type Topology } from '../sentinel/index.ts'
+import { BoundEmitter, type SentinelEvents, SentinelRouter, type Topology } from '../sentinel/index.ts'
 import type { Commands } from './commands.gen.ts'
 import { type DispatchOptions, dispatch } from './dispatch.ts'
 import { checkDurable } from './durable.ts'
@@ -101,6 +100,7 @@ export class CommandView<T extends string | Buffer = string> {
   readonly #options: DispatchOptions
 
   /** For {@link Client}. */
+  /** @internal A client makes them. */
   constructor(router: Router, work: Work, options: DispatchOptions) {
     this.#router = router
     this.#work = work
@@ -329,7 +329,7 @@ export interface Client extends Commands {}
  * await redis.close()
  */
 // biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the methods of Commands are there, by defineMethods() below
-export class Client extends EventEmitter<ClientEvents> {
+export class Client extends BoundEmitter<ClientEvents> {
   static {
     defineMethods(Client.prototype, (client, command, shaper) => runTyped(client.#view, command, shaper))
   }

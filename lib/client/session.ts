@@ -13,7 +13,6 @@
 //
 // No sockets and no time: what is sent where and when is dispatch.ts's.
 
-import { createHash } from 'node:crypto'
 import { formatAddress } from '../connection/index.ts'
 import { outcomeOf, type ReadFrom } from '../endpoint/index.ts'
 import { ReplyError, RespoolError } from '../errors.ts'
@@ -241,5 +240,7 @@ function mayHaveRun(error: Error | undefined): boolean {
 
 /** Tokens leave the process: they do not tell where the servers are. */
 function fingerprint(address: string): string {
+  // loaded by its first use, as in pool/clean-up.ts
+  const { createHash } = process.getBuiltinModule('node:crypto')
   return createHash('sha256').update(address).digest('base64url').slice(0, 11)
 }

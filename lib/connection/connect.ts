@@ -3,6 +3,7 @@
 import type { Socket } from 'node:net'
 import type { ConnectionOptions as TlsOptions } from 'node:tls'
 import { AbortError, ConnectionError, type ConnectionPhase } from '../errors.ts'
+import { watchAbort } from './abort-watch.ts'
 import { Connection } from './connection.ts'
 import { askCredentials, askTls, OptionFailure, rotateCredentials } from './credentials.ts'
 import { openSocket, type Receiver } from './dial.ts'
@@ -40,10 +41,10 @@ export async function connect(
     const timer =
       connectTimeout === 0 ? undefined : setTimeout(() => giveUp(attempt.timeout()), connectTimeout)
     const onAbort = () => giveUp(new AbortError(signal as AbortSignal))
-    signal?.addEventListener('abort', onAbort)
+    const unwatch = signal && watchAbort(signal, onAbort)
     const leave = () => {
       clearTimeout(timer)
-      signal?.removeEventListener('abort', onAbort)
+      unwatch?.()
     }
     const giveUp = (error: Error) => {
       leave()

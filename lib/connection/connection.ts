@@ -250,6 +250,7 @@ export class Connection {
   /**
    * For `connect()`: goes through the handshake.
    *
+   * @internal
    * @param shake runs the handshake's commands and tells which version is spoken from then on
    * @param shakeAgain does what {@link reset} needs
    */

@@ -1,4 +1,5 @@
 export { type Address, normalizeAddress } from './address.ts'
+export { BoundEmitter } from './bound-emitter.ts'
 export type { Announced, NatMap } from './nat-map.ts'
 export {
   type NodeConnectionOptions,

@@ -1,9 +1,9 @@
 // What the user holds of a Sentinel deployment: the pools of the master and of the replicas, whoever they are,
 // the topology and its events. The work is done in router.ts.
 
-import { EventEmitter } from 'node:events'
 import { type EndpointStats, RolePool } from '../endpoint/index.ts'
 import { PoolError } from '../errors.ts'
+import { BoundEmitter } from './bound-emitter.ts'
 import { resolveSentinelOptions, type SentinelOptions } from './options.ts'
 import { SentinelRouter, type SwitchEvent } from './router.ts'
 import type { Topology } from './topology.ts'
@@ -24,7 +24,7 @@ export interface SentinelEvents {
  * await ha.master.use((lease) => lease.call('SET', 'key', 'value'))
  * await ha.close()
  */
-export class Sentinel extends EventEmitter<SentinelEvents> {
+export class Sentinel extends BoundEmitter<SentinelEvents> {
   /** The pool of the current master. */
   readonly master: RolePool
   /** The pool of a healthy replica, as `readFrom` says. */

@@ -1,15 +1,14 @@
 // What a user holds: views with other settings, leases, the beginning and the end.
 
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
 import { type TestContext, test } from 'node:test'
-import { promisify } from 'node:util'
 import { type Client, type ClientOptions, type CommandOptions, createClient } from '../../lib/client/index.ts'
 import type { LazyLease } from '../../lib/endpoint/index.ts'
 import type { RespoolError } from '../../lib/errors.ts'
 import { ScriptedNode, scriptedDeployment } from '../sentinel/scripted-deployment.ts'
 import { settled } from '../support/clock.ts'
 import { freePorts } from '../support/free-ports.ts'
+import { runProgram } from '../support/program.ts'
 import { eventually } from '../support/real-servers.ts'
 import { bulk } from '../support/resp-writer.ts'
 
@@ -297,13 +296,7 @@ test('a process exits by itself when its clients are closed or destroyed, and no
     console.log(await reply, await lost)
   `
   const start = performance.now()
-  const { stdout, stderr } = await promisify(execFile)(
-    process.execPath,
-    ['--input-type=module', '-e', program],
-    {
-      timeout: 20_000,
-    },
-  )
+  const { stdout, stderr } = await runProgram(t, program)
   assert.equal(stderr, '')
   assert.match(stdout, /^\d+ CLIENT_CLOSED\n$/, 'what was given before close() is done')
   const ms = performance.now() - start

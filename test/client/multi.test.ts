@@ -198,10 +198,12 @@ test('with MULTI and all behind it refused for a reason that passes, it is tried
 test('a deadline leaves it in doubt as a whole, and is told as it was set', async (t) => {
   const node = await new ScriptedNode().listen(t)
   takeTransactions(node, { answer: ([name]) => (name === 'EXEC' ? undefined : 'pass') })
-  const late = await failure(clientOf(t, node).with({ timeout: 50 }).multi().incr('n').exec())
+  const client = clientOf(t, node, { suspectAfter: 0 })
+  await client.ready()
+  const late = await failure(client.with({ timeout: 50 }).multi().incr('n').exec())
   assert.ok(late instanceof TimeoutError)
   assert.deepEqual([late.timeout, late.mayHaveExecuted, late.batch], [50, true, undefined])
-  assert.equal(node.count('EXEC'), 1)
+  await eventually('it is there', () => node.count('EXEC') === 1)
 })
 
 test('a peer that answers EXEC with something else is not understood', async (t) => {

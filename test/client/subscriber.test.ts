@@ -276,7 +276,7 @@ for (const protocol of [3, 2] as const) {
     const from = performance.now()
     await subscription.close()
     assert.ok(performance.now() - from < 5_000)
-    assert.equal(node.server.openCount, 0)
+    await eventually('the server sees it', () => node.server.openCount === 0)
   })
 }
 

@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
 import dns from 'node:dns'
 import { test } from 'node:test'
-import { promisify } from 'node:util'
 import { type ConnectionOptions, connect } from '../../lib/connection/index.ts'
 import { AbortError, ConnectionError, ReplyError } from '../../lib/errors.ts'
 import { connected } from '../support/connected.ts'
 import { freePorts } from '../support/free-ports.ts'
+import { runProgram } from '../support/program.ts'
 import { greet, greetInResp2, type Script, scriptedServer } from '../support/scripted-server.ts'
 
 async function failure(promise: Promise<unknown>): Promise<ConnectionError> {
@@ -417,7 +416,7 @@ test('a process whose connections are closed or destroyed ends at once', async (
     const doneAt = performance.now()
     process.on('exit', () => console.log(performance.now() - doneAt < 1000 ? 'at once' : 'late'))
   `
-  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', program])
+  const { stdout } = await runProgram(t, program)
   assert.equal(stdout, 'CONNECTION_CLOSED CONNECT_TIMEOUT ABORT_ERR\nat once\n')
 })
 
@@ -429,7 +428,7 @@ test('a process whose connection is open and idle stays alive', async (t) => {
     await connect(${JSON.stringify(server.options)})
     console.log('connected')
   `
-  const ended = promisify(execFile)(process.execPath, ['--input-type=module', '-e', program])
+  const ended = runProgram(t, program)
   await server.until(() => server.commands.length === 3)
   // it ends because the server closes, not before
   server.peers[0]?.close()

@@ -241,11 +241,11 @@ test('a batch keeps the context of its caller', async (t) => {
 })
 
 test('a transaction in a batch ends as one: no part of it is written when another was given up', async (t) => {
-  const { server, connection } = await connected(t, script)
+  const { server, connection } = await connected(t, script, { commandTimeout: 60_000 })
   const [peer] = server.peers
   assert.ok(peer)
   peer.socket.pause()
-  const filler = Buffer.alloc(16 * 1024 * 1024)
+  const filler = Buffer.alloc(12 * 1024 * 1024)
   void connection.call('ECHO', filler).catch(() => undefined)
   await new Promise(setImmediate)
   const late = await connection.executeAll([['MULTI'], ...echoes(5_000), ['EXEC']], { timeout: 20 })

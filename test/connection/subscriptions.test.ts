@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
 import { test } from 'node:test'
-import { promisify } from 'node:util'
 import { ReplyError } from '../../lib/errors.ts'
 import type { Reply } from '../../lib/resp/index.ts'
 import { connected } from '../support/connected.ts'
+import { runProgram } from '../support/program.ts'
 import { array, bulk, integer, nullBulk, push, resp3Null, simple } from '../support/resp-writer.ts'
 import { greet, greetInResp2, type Script, scriptedServer } from '../support/scripted-server.ts'
 
@@ -331,13 +330,13 @@ test('a listener that throws is an uncaught exception and harms no command', asy
     process.on('uncaughtException', (error) => console.log('uncaught', error.message))
     const onPush = () => { throw new Error('of the listener') }
     const connection = await connect({ ...${JSON.stringify(server.options)}, onPush })
-    console.log(await Promise.all([connection.call('GET', 'a'), connection.call('GET', 'b')]))
+    console.log(String(await Promise.all([connection.call('GET', 'a'), connection.call('GET', 'b')])))
     await connection.close()
   `
-  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', program])
+  const { stdout } = await runProgram(t, program)
   assert.deepEqual(stdout.trim().split('\n').sort(), [
-    "[ 'v', 'v' ]",
     'uncaught of the listener',
     'uncaught of the listener',
+    'v,v',
   ])
 })

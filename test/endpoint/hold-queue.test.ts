@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
 import { test } from 'node:test'
-import { promisify } from 'node:util'
 import { HoldQueue, type HoldRequest } from '../../lib/endpoint/index.ts'
 import { AbortError, ConnectionError, PoolError, TimeoutError } from '../../lib/errors.ts'
 import { settled } from '../support/clock.ts'
+import { runProgram } from '../support/program.ts'
 
 const LIMITS = { maxHeld: 3, maxHeldBytes: 100 }
 const lost = new ConnectionError('CONNECTION_LOST', 'it broke', { address: 'here', phase: 'ready' })
@@ -158,7 +157,7 @@ test('when it is known that nothing will come, all fail with that error', async 
   await next
 })
 
-test('a wait keeps its process alive until it has ended', async () => {
+test('a wait keeps its process alive until it has ended', async (t) => {
   const url = new URL(
     import.meta.url.endsWith('.ts') ? '../../lib/endpoint/index.ts' : '../../lib/endpoint/index.js',
     import.meta.url,
@@ -172,7 +171,7 @@ test('a wait keeps its process alive until it has ended', async () => {
     await left
   `
   const start = performance.now()
-  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', program])
+  const { stdout } = await runProgram(t, program)
   assert.equal(stdout, 'COMMAND_TIMEOUT\n')
   assert.ok(performance.now() - start < 30_000, 'a deadline that is no longer awaited keeps no process')
 })

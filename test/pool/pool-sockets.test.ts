@@ -1,13 +1,12 @@
 // The pool over real sockets, where that is the point: peers that go away, and a process that has to exit.
 
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { test } from 'node:test'
-import { promisify } from 'node:util'
 import { connect } from '../../lib/connection/index.ts'
 import { Pool } from '../../lib/pool/index.ts'
+import { runProgram } from '../support/program.ts'
 import { greet, scriptedServer } from '../support/scripted-server.ts'
 
 test('an idle connection whose server closes the socket leaves the pool by itself, and no command is sent', async (t) => {
@@ -49,7 +48,7 @@ test('a peer that accepts and says nothing costs one dial at a time, each within
   assert.deepEqual([sockets.length, pool.stats().dials], [1, 1])
 })
 
-test('a process whose pool has idle connections to keep, sweep and watch, and a pause to wait for, exits', async () => {
+test('a process whose pool has idle connections to keep, sweep and watch, and a pause to wait for, exits', async (t) => {
   const script = `
     const { Pool } = await import(${JSON.stringify(new URL('../../lib/pool/index.js', import.meta.url).href)})
     const connection = () => {
@@ -72,11 +71,6 @@ test('a process whose pool has idle connections to keep, sweep and watch, and a 
     await pool.get().catch(() => undefined)
     console.log('exits')
   `
-  const options = { timeout: 20_000 }
-  const { stdout } = await promisify(execFile)(
-    process.execPath,
-    ['--input-type=module', '-e', script],
-    options,
-  )
+  const { stdout } = await runProgram(t, script)
   assert.equal(stdout, 'exits\n')
 })

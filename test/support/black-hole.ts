@@ -19,7 +19,7 @@ const HUNG_MS = 200
 /** @returns `undefined` where the system answers all the same; the end of `t` removes it */
 export async function blackHole(t: Cleanup, host: string): Promise<BlackHole | undefined> {
   const program = `
-    const server = require('node:net').createServer().listen({ host: process.argv[1], port: 0, backlog: 1 }, () => {
+    const server = require('node:net').createServer().listen({ host: process.argv.at(-1), port: 0, backlog: 1 }, () => {
       process.stdout.write(String(server.address().port), () => process.kill(process.pid, 'SIGSTOP'))
     })`
   const listener = spawn(process.execPath, ['-e', program, host], { stdio: ['ignore', 'pipe', 'inherit'] })

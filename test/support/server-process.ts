@@ -97,10 +97,10 @@ export async function launch(t: Cleanup, options: LaunchOptions): Promise<TestSe
     if (ended === undefined || hasExited(ended)) return
     ended.ref()
     const gone = new Promise<void>((resolve) => ended.once('exit', () => resolve()))
-    ended.kill(signal)
+    send(ended, signal)
     // A stopped process sees no signal but these two.
-    if (signal !== 'SIGKILL') ended.kill('SIGCONT')
-    const killer = setTimeout(() => ended.kill('SIGKILL'), stopTimeoutMs)
+    if (signal !== 'SIGKILL') send(ended, 'SIGCONT')
+    const killer = setTimeout(() => send(ended, 'SIGKILL'), stopTimeoutMs)
     await gone
     clearTimeout(killer)
   }
@@ -154,7 +154,7 @@ export async function launch(t: Cleanup, options: LaunchOptions): Promise<TestSe
     },
     stop: (signal = 'SIGTERM') => end(signal),
     signal: (signal) => {
-      child?.kill(signal)
+      if (child !== undefined) send(child, signal)
     },
     restart: async () => {
       await end('SIGTERM')
@@ -257,6 +257,17 @@ function isExecutable(path: string): boolean {
     return true
   } catch {
     return false // absent or not ours to run: either way the search goes on
+  }
+}
+
+/** By its pid: a child's `kill()` sends a second signal in Node only. */
+function send(child: ChildProcess, signal: NodeJS.Signals): void {
+  if (child.pid === undefined || hasExited(child)) return
+  try {
+    process.kill(child.pid, signal)
+  } catch (error) {
+    // It ended in this very moment.
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
   }
 }
 

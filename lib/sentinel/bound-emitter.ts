@@ -1,0 +1,49 @@
+// An event emitter whose listeners run where they were registered: what AsyncLocalStorage held there it holds in the
+// listener, and not what it held for whichever command or timer brought the event about.
+//
+// A listener that is wrapped is still found by itself, as with `once` of Node: the wrapper has it as `listener`.
+
+import { AsyncResource } from 'node:async_hooks'
+import { EventEmitter } from 'node:events'
+
+type Listener = (...args: unknown[]) => void
+type Name = string | symbol
+
+class Bound extends EventEmitter {
+  override on(name: Name, listener: Listener): this {
+    return super.on(name, bound(listener))
+  }
+
+  override addListener(name: Name, listener: Listener): this {
+    return this.on(name, listener)
+  }
+
+  override prependListener(name: Name, listener: Listener): this {
+    return super.prependListener(name, bound(listener))
+  }
+
+  override once(name: Name, listener: Listener): this {
+    return super.on(name, this.#forOnce(name, listener))
+  }
+
+  override prependOnceListener(name: Name, listener: Listener): this {
+    return super.prependListener(name, this.#forOnce(name, listener))
+  }
+
+  #forOnce(name: Name, listener: Listener): Listener {
+    const wrapper = bound(listener, (...args: unknown[]) => {
+      this.removeListener(name, wrapper)
+      Reflect.apply(listener, this, args)
+    })
+    return wrapper
+  }
+}
+
+/** `EventEmitter` with its types. What it throws for a listener that is no function is Node's own. */
+export const BoundEmitter = Bound as unknown as typeof EventEmitter
+
+function bound(listener: Listener, run = listener): Listener {
+  // Node says what is wrong with it.
+  if (typeof listener !== 'function') return listener
+  return Object.assign(AsyncResource.bind(run), { listener })
+}
