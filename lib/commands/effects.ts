@@ -80,6 +80,7 @@ export function connectionEffect(command: readonly Argument[]): ConnectionEffect
  * containers such as `CLIENT`, are never ordinary and are looked at in full.
  */
 export function isOrdinary(command: readonly Argument[]): boolean {
+  ordinaryNames ??= namesOfOrdinary()
   return ordinaryNames.has(command[0])
 }
 
@@ -198,14 +199,20 @@ function hello(command: readonly Argument[]): ConnectionEffect | undefined {
   return effect(sets, 0)
 }
 
-const containers = new Set(
-  commandRows.filter(([name]) => name.includes(' ')).map(([name]) => name.slice(0, name.indexOf(' '))),
-)
+/** Made by the first question, as the table of `describe()` is. */
+let ordinaryNames: ReadonlySet<unknown> | undefined
 
 /** In capitals and in small letters. */
-const ordinaryNames: ReadonlySet<unknown> = new Set(
-  commandRows
-    .filter(([name, bits]) => !name.includes(' ') && !effects.has(name) && (bits & CommandBit.blocking) === 0)
-    .filter(([name]) => !containers.has(name))
-    .flatMap(([name]) => [name, name.toLowerCase()]),
-)
+function namesOfOrdinary(): ReadonlySet<unknown> {
+  const containers = new Set(
+    commandRows.filter(([name]) => name.includes(' ')).map(([name]) => name.slice(0, name.indexOf(' '))),
+  )
+  return new Set(
+    commandRows
+      .filter(
+        ([name, bits]) => !name.includes(' ') && !effects.has(name) && (bits & CommandBit.blocking) === 0,
+      )
+      .filter(([name]) => !containers.has(name))
+      .flatMap(([name]) => [name, name.toLowerCase()]),
+  )
+}

@@ -17,12 +17,13 @@ export interface Description {
   readonly subcommands: ReadonlyMap<string, Description> | undefined
 }
 
-const byName: ReadonlyMap<string, Description> = index(commandRows)
-const longestName = commandRows.reduce((longest, [name]) => Math.max(longest, name.length), 0)
+/** Made by the first look-up: it is a tenth of what the import of the library would cost. */
+let byName: ReadonlyMap<string, Description> | undefined
+let longestName = 0
 
 /** What the table says of a command; of a container, what it says of the subcommand that the arguments name. */
 export function describe(command: readonly Argument[]): Description | undefined {
-  const found = find(byName, command[0])
+  const found = find(byName ?? prepare(), command[0])
   if (found?.subcommands === undefined) return found
   return find(found.subcommands, command[1]) ?? found
 }
@@ -53,6 +54,12 @@ function find(names: ReadonlyMap<string, Description>, name: Argument | undefine
   }
   // What is longer than any name is not converted, however long it is.
   return name.length > longestName ? undefined : names.get(textOf(name).toUpperCase())
+}
+
+function prepare(): ReadonlyMap<string, Description> {
+  byName = index(commandRows)
+  longestName = commandRows.reduce((longest, [name]) => Math.max(longest, name.length), 0)
+  return byName
 }
 
 function index(rows: readonly CommandRow[]): Map<string, Description> {
