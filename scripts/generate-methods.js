@@ -145,12 +145,12 @@ ${text}
  * @param {Method[]} methods
  */
 function renderChain(methods) {
-  const overloads = methods.flatMap((it) => overloadsOf(it, (type) => `Pipeline<[...R, ${type}], T, K>`))
+  const overloads = methods.flatMap((it) => overloadsOf(it, (type) => `P<[...R, ${type}], T, K>`))
   const text = overloads.map((overload) => overload.text).join('\n')
   return `
 import type { Argument as A, Reply } from '../resp/index.ts'
 ${importsFor(text)}
-import type { Pipeline, PipelineKind } from './pipeline.ts'
+import type { Pipeline as P, PipelineKind } from './pipeline.ts'
 
 /**
  * The methods of {@link Commands}, as links of a chain: each adds its reply's type to \`R\`. Those that can only block

@@ -4,7 +4,7 @@
 import type { Argument as A, Reply } from '../resp/index.ts'
 import type { Any2, Any3, Double, Integer, Opt, With2, With3 } from './arguments.ts'
 import type { AclUser, ClusterNode, ClusterShard, CommandDocs, CommandInfo, FunctionLibrary, FunctionStats, Hash, LatencyEvent, LatencyHistogram, LcsMatches, PendingEntry, PendingSummary, Place, Position, Scored, SlowCommand, StreamDeliveries, StreamEntries, StreamEntry, Table, TrackingInfo, XinfoConsumer, XinfoGroup, XinfoStream, XinfoStreamFull } from './replies-types.ts'
-import type { Pipeline, PipelineKind } from './pipeline.ts'
+import type { Pipeline as P, PipelineKind } from './pipeline.ts'
 
 /**
  * The methods of {@link Commands}, as links of a chain: each adds its reply's type to `R`. Those that can only block
@@ -15,385 +15,385 @@ export interface PipelineCommands<
   out T extends string | Buffer,
   out K extends PipelineKind,
 > {
-  aclCat(...options: Opt<[category: A]>): Pipeline<[...R, T[]], T, K>
-  aclDeluser(...usernames: A[]): Pipeline<[...R, number], T, K>
-  aclDryrun(username: A, command: A, ...args: A[]): Pipeline<[...R, T], T, K>
-  aclGenpass(...options: Opt<[bits: Integer]>): Pipeline<[...R, T], T, K>
-  aclGetuser(username: A): Pipeline<[...R, AclUser<T> | null], T, K>
-  aclHelp(): Pipeline<[...R, string[]], T, K>
-  aclList(): Pipeline<[...R, T[]], T, K>
-  aclLoad(): Pipeline<[...R, 'OK'], T, K>
-  aclLog(operation: Integer | 'RESET'): Pipeline<[...R, 'OK'], T, K>
-  aclLog(...options: Opt<[operation: Integer]>): Pipeline<[...R, Record<string, T | number>[]], T, K>
-  aclSave(): Pipeline<[...R, 'OK'], T, K>
-  aclSetuser(username: A, ...rules: A[]): Pipeline<[...R, 'OK'], T, K>
-  aclUsers(): Pipeline<[...R, T[]], T, K>
-  aclWhoami(): Pipeline<[...R, T], T, K>
-  append(key: A, value: A): Pipeline<[...R, number], T, K>
-  bgrewriteaof(): Pipeline<[...R, string], T, K>
-  bgsave(...options: Opt<['SCHEDULE' | 'CANCEL']>): Pipeline<[...R, string], T, K>
-  bitcount(key: A, ...options: Opt<[start: Integer, ...Opt<[end: Integer, ...Opt<['byte' | 'BYTE' | 'bit' | 'BIT']>]>]>): Pipeline<[...R, number], T, K>
-  bitfield(key: A, ...args: A[]): Pipeline<[...R, (number | bigint | null)[]], T, K>
-  bitfieldRo(key: A, ...encodingsAndOffsets: A[]): Pipeline<[...R, (number | bigint)[]], T, K>
-  bitop(operation: 'AND' | 'OR' | 'XOR' | 'NOT', destkey: A, ...keys: A[]): Pipeline<[...R, number], T, K>
-  bitpos(key: A, bit: Integer, ...options: Opt<[start: Integer, ...Opt<[end: Integer, ...Opt<['byte' | 'BYTE' | 'bit' | 'BIT']>]>]>): Pipeline<[...R, number], T, K>
-  clientGetname(): Pipeline<[...R, T | null], T, K>
-  clientGetredir(): Pipeline<[...R, number], T, K>
-  clientHelp(): Pipeline<[...R, string[]], T, K>
-  clientId(): Pipeline<[...R, number], T, K>
-  clientInfo(): Pipeline<[...R, T], T, K>
-  clientKill(...args: A[]): Pipeline<[...R, number | 'OK'], T, K>
-  clientList(...args: A[]): Pipeline<[...R, T], T, K>
-  clientPause(timeout: Integer, ...options: Opt<['WRITE' | 'ALL']>): Pipeline<[...R, 'OK'], T, K>
-  clientSetinfo(...args: ['LIB-NAME', libname: A] | ['LIB-VER', libver: A]): Pipeline<[...R, 'OK'], T, K>
-  clientTrackinginfo(): Pipeline<[...R, TrackingInfo<T>], T, K>
-  clientUnblock(clientId: Integer, ...options: Opt<['TIMEOUT' | 'ERROR']>): Pipeline<[...R, number], T, K>
-  clientUnpause(): Pipeline<[...R, 'OK'], T, K>
-  clusterAddslots(...slots: A[]): Pipeline<[...R, 'OK'], T, K>
-  clusterAddslotsrange(...startSlotsAndEndSlots: A[]): Pipeline<[...R, 'OK'], T, K>
-  clusterBumpepoch(): Pipeline<[...R, string], T, K>
-  clusterCancelslotmigrations(): Pipeline<[...R, 'OK'], T, K>
-  clusterCountFailureReports(nodeId: A): Pipeline<[...R, number], T, K>
-  clusterCountkeysinslot(slot: Integer): Pipeline<[...R, number], T, K>
-  clusterDelslots(...slots: A[]): Pipeline<[...R, 'OK'], T, K>
-  clusterDelslotsrange(...startSlotsAndEndSlots: A[]): Pipeline<[...R, 'OK'], T, K>
-  clusterFailover(...options: Opt<['FORCE' | 'TAKEOVER']>): Pipeline<[...R, 'OK'], T, K>
-  clusterFlushslot(slot: Integer, ...options: Opt<['ASYNC' | 'SYNC']>): Pipeline<[...R, 'OK'], T, K>
-  clusterFlushslots(): Pipeline<[...R, 'OK'], T, K>
-  clusterForget(nodeId: A): Pipeline<[...R, 'OK'], T, K>
-  clusterGetkeysinslot(slot: Integer, count: Integer): Pipeline<[...R, T[]], T, K>
-  clusterGetslotmigrations(): Pipeline<[...R, Record<string, T | number>[]], T, K>
-  clusterHelp(): Pipeline<[...R, string[]], T, K>
-  clusterInfo(): Pipeline<[...R, T], T, K>
-  clusterKeyslot(key: A): Pipeline<[...R, number], T, K>
-  clusterLinks(): Pipeline<[...R, Record<string, T | number>[]], T, K>
-  clusterMeet(ip: A, port: Integer, ...options: Opt<[clusterBusPort: Integer]>): Pipeline<[...R, 'OK'], T, K>
-  clusterMigrateslots(...args: A[]): Pipeline<[...R, 'OK'], T, K>
-  clusterMyid(): Pipeline<[...R, T], T, K>
-  clusterMyshardid(): Pipeline<[...R, T], T, K>
-  clusterNodes(): Pipeline<[...R, T], T, K>
-  clusterReplicas(nodeId: A): Pipeline<[...R, T[]], T, K>
-  clusterReplicate(...args: [nodeId: A] | ['NO', 'ONE']): Pipeline<[...R, 'OK'], T, K>
-  clusterReset(...options: Opt<['HARD' | 'SOFT']>): Pipeline<[...R, 'OK'], T, K>
-  clusterSaveconfig(): Pipeline<[...R, 'OK'], T, K>
-  clusterSetConfigEpoch(configEpoch: Integer): Pipeline<[...R, 'OK'], T, K>
-  clusterSetslot(slot: Integer, ...args: [...(['IMPORTING', importing: A] | ['MIGRATING', migrating: A] | ['NODE', node: A] | ['STABLE']), ...Opt<['TIMEOUT', timeout: Integer]>]): Pipeline<[...R, 'OK'], T, K>
-  clusterShards(): Pipeline<[...R, ClusterShard<T>[]], T, K>
-  clusterSlaves(nodeId: A): Pipeline<[...R, T[]], T, K>
-  clusterSlotStats(...args: ['SLOTSRANGE', startSlot: Integer, endSlot: Integer] | ['ORDERBY', metric: A, ...Any2<['LIMIT', limit: Integer], ['ASC' | 'DESC']>]): Pipeline<[...R, [slot: number, stats: Record<string, number>][]], T, K>
-  clusterSlots(): Pipeline<[...R, [from: number, to: number, ...nodes: ClusterNode<T>[]][]], T, K>
-  clusterscan(cursor: A, ...options: [...Opt<['MATCH', matchPattern: A]>, ...Opt<['COUNT', count: Integer]>, ...Opt<['TYPE', type: A]>, ...Opt<['SLOT', slot: Integer]>]): Pipeline<[...R, [cursor: string, keys: T[]]], T, K>
-  command(): Pipeline<[...R, CommandInfo<T>[]], T, K>
-  commandCount(): Pipeline<[...R, number], T, K>
-  commandDocs(...commandNames: A[]): Pipeline<[...R, Record<string, CommandDocs<T>>], T, K>
-  commandGetkeys(command: A, ...args: A[]): Pipeline<[...R, T[]], T, K>
-  commandGetkeysandflags(command: A, ...args: A[]): Pipeline<[...R, [key: T, flags: string[]][]], T, K>
-  commandHelp(): Pipeline<[...R, string[]], T, K>
-  commandInfo(...commandNames: A[]): Pipeline<[...R, (CommandInfo<T> | null)[]], T, K>
-  commandList(...options: Opt<['FILTERBY', ...(['MODULE', moduleName: A] | ['ACLCAT', category: A] | ['PATTERN', pattern: A])]>): Pipeline<[...R, T[]], T, K>
-  commandlogGet(count: Integer, type: 'SLOW' | 'LARGE-REQUEST' | 'LARGE-REPLY'): Pipeline<[...R, SlowCommand<T>[]], T, K>
-  commandlogHelp(): Pipeline<[...R, string[]], T, K>
-  commandlogLen(type: 'SLOW' | 'LARGE-REQUEST' | 'LARGE-REPLY'): Pipeline<[...R, number], T, K>
-  commandlogReset(type: 'SLOW' | 'LARGE-REQUEST' | 'LARGE-REPLY'): Pipeline<[...R, 'OK'], T, K>
-  configGet(...parameters: A[]): Pipeline<[...R, Record<string, T>], T, K>
-  configHelp(): Pipeline<[...R, string[]], T, K>
-  configResetstat(): Pipeline<[...R, 'OK'], T, K>
-  configRewrite(): Pipeline<[...R, 'OK'], T, K>
-  configSet(...parametersAndValues: A[]): Pipeline<[...R, 'OK'], T, K>
-  copy(source: A, destination: A, ...options: Any2<['DB', destinationDb: Integer], ['REPLACE']>): Pipeline<[...R, number], T, K>
-  dbsize(): Pipeline<[...R, number], T, K>
-  decr(key: A): Pipeline<[...R, number | bigint], T, K>
-  decrby(key: A, decrement: Integer): Pipeline<[...R, number | bigint], T, K>
-  del(...keys: A[]): Pipeline<[...R, number], T, K>
-  delifeq(key: A, value: A): Pipeline<[...R, number], T, K>
-  dump(key: A): Pipeline<[...R, T | null], T, K>
-  echo(message: A): Pipeline<[...R, T], T, K>
-  eval(script: A, numkeys: Integer, ...args: A[]): Pipeline<[...R, Reply], T, K>
-  evalsha(sha1: A, numkeys: Integer, ...args: A[]): Pipeline<[...R, Reply], T, K>
-  evalshaRo(sha1: A, numkeys: Integer, ...args: A[]): Pipeline<[...R, Reply], T, K>
-  evalRo(script: A, numkeys: Integer, ...args: A[]): Pipeline<[...R, Reply], T, K>
-  exists(...keys: A[]): Pipeline<[...R, number], T, K>
-  expire(key: A, seconds: Integer, ...options: Opt<['NX' | 'XX' | 'GT' | 'LT']>): Pipeline<[...R, number], T, K>
-  expireat(key: A, unixTimeSeconds: Integer, ...options: Opt<['NX' | 'XX' | 'GT' | 'LT']>): Pipeline<[...R, number], T, K>
-  expiretime(key: A): Pipeline<[...R, number], T, K>
-  failover(...options: Any3<['TO', host: A, port: Integer, ...Opt<['FORCE']>], ['ABORT'], ['TIMEOUT', milliseconds: Integer]>): Pipeline<[...R, 'OK'], T, K>
-  fcall(functionName: A, numkeys: Integer, ...args: A[]): Pipeline<[...R, Reply], T, K>
-  fcallRo(functionName: A, numkeys: Integer, ...args: A[]): Pipeline<[...R, Reply], T, K>
-  flushall(...options: Opt<['ASYNC' | 'SYNC']>): Pipeline<[...R, 'OK'], T, K>
-  flushdb(...options: Opt<['ASYNC' | 'SYNC']>): Pipeline<[...R, 'OK'], T, K>
-  functionDelete(libraryName: A): Pipeline<[...R, 'OK'], T, K>
-  functionDump(): Pipeline<[...R, T], T, K>
-  functionFlush(...options: Opt<['ASYNC' | 'SYNC']>): Pipeline<[...R, 'OK'], T, K>
-  functionHelp(): Pipeline<[...R, string[]], T, K>
-  functionKill(): Pipeline<[...R, 'OK'], T, K>
-  functionList(...options: Any2<['LIBRARYNAME', libraryNamePattern: A], ['WITHCODE']>): Pipeline<[...R, FunctionLibrary<T>[]], T, K>
-  functionLoad(...args: [...Opt<['REPLACE']>, functionCode: A]): Pipeline<[...R, T], T, K>
-  functionRestore(serializedValue: A, ...options: Opt<['FLUSH' | 'APPEND' | 'REPLACE']>): Pipeline<[...R, 'OK'], T, K>
-  functionStats(): Pipeline<[...R, FunctionStats<T>], T, K>
-  geoadd(key: A, ...args: A[]): Pipeline<[...R, number], T, K>
-  geodist(key: A, member1: A, member2: A, ...options: Opt<['m' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI']>): Pipeline<[...R, number | null], T, K>
-  geohash(key: A, ...members: A[]): Pipeline<[...R, (T | null)[]], T, K>
-  geopos(key: A, ...members: A[]): Pipeline<[...R, (Position | null)[]], T, K>
-  georadius(key: A, longitude: Double, latitude: Double, radius: Double, unit: 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI', ...options: [...('WITHCOORD' | 'WITHDIST' | 'WITHHASH')[], ...With3<['STORE', storekey: A] | ['STOREDIST', storedistkey: A], ['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>]): Pipeline<[...R, number], T, K>
-  georadius(key: A, longitude: Double, latitude: Double, radius: Double, unit: 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI', ...options: Any2<['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>): Pipeline<[...R, T[]], T, K>
-  georadius(key: A, longitude: Double, latitude: Double, radius: Double, unit: 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI', ...options: [...('WITHCOORD' | 'WITHDIST' | 'WITHHASH')[], ...Any2<['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>]): Pipeline<[...R, Place<T>[]], T, K>
-  georadiusbymember(key: A, member: A, radius: Double, unit: 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI', ...options: [...('WITHCOORD' | 'WITHDIST' | 'WITHHASH')[], ...With3<['STORE', storekey: A] | ['STOREDIST', storedistkey: A], ['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>]): Pipeline<[...R, number], T, K>
-  georadiusbymember(key: A, member: A, radius: Double, unit: 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI', ...options: Any2<['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>): Pipeline<[...R, T[]], T, K>
-  georadiusbymember(key: A, member: A, radius: Double, unit: 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI', ...options: [...('WITHCOORD' | 'WITHDIST' | 'WITHHASH')[], ...Any2<['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>]): Pipeline<[...R, Place<T>[]], T, K>
-  georadiusbymemberRo(key: A, member: A, radius: Double, unit: 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI', ...options: Any2<['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>): Pipeline<[...R, T[]], T, K>
-  georadiusbymemberRo(key: A, member: A, radius: Double, unit: 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI', ...options: [...('WITHCOORD' | 'WITHDIST' | 'WITHHASH')[], ...Any2<['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>]): Pipeline<[...R, Place<T>[]], T, K>
-  georadiusRo(key: A, longitude: Double, latitude: Double, radius: Double, unit: 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI', ...options: Any2<['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>): Pipeline<[...R, T[]], T, K>
-  georadiusRo(key: A, longitude: Double, latitude: Double, radius: Double, unit: 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI', ...options: [...('WITHCOORD' | 'WITHDIST' | 'WITHHASH')[], ...Any2<['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>]): Pipeline<[...R, Place<T>[]], T, K>
-  geosearch(key: A, ...args: [...Opt<['FROMMEMBER', member: A] | ['FROMLONLAT', longitude: Double, latitude: Double]>, ...(['BYRADIUS', radius: Double, 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI'] | ['BYBOX', width: Double, height: Double, 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI'] | ['BYPOLYGON', numVertices: Integer, ...longitudesAndLatitudes: A[]]), ...Opt<['ASC' | 'DESC']>, ...Opt<['COUNT', count: Integer, ...Opt<['ANY']>]>]): Pipeline<[...R, T[]], T, K>
-  geosearch(key: A, ...args: A[]): Pipeline<[...R, Place<T>[]], T, K>
-  geosearchstore(destination: A, source: A, ...args: A[]): Pipeline<[...R, number], T, K>
-  get(key: A): Pipeline<[...R, T | null], T, K>
-  getbit(key: A, offset: Integer): Pipeline<[...R, number], T, K>
-  getdel(key: A): Pipeline<[...R, T | null], T, K>
-  getex(key: A, ...options: Opt<['EX', seconds: Integer] | ['PX', milliseconds: Integer] | ['EXAT', unixTimeSeconds: Integer] | ['PXAT', unixTimeMilliseconds: Integer] | ['PERSIST']>): Pipeline<[...R, T | null], T, K>
-  getrange(key: A, start: Integer, end: Integer): Pipeline<[...R, T], T, K>
-  getset(key: A, value: A): Pipeline<[...R, T | null], T, K>
-  hdel(key: A, ...fields: A[]): Pipeline<[...R, number], T, K>
-  hexists(key: A, field: A): Pipeline<[...R, number], T, K>
-  hexpire(key: A, seconds: Integer, ...args: [...Opt<['NX' | 'XX' | 'GT' | 'LT']>, 'FIELDS', numfields: Integer, ...fields: A[]]): Pipeline<[...R, number[]], T, K>
-  hexpireat(key: A, unixTimeSeconds: Integer, ...args: [...Opt<['NX' | 'XX' | 'GT' | 'LT']>, 'FIELDS', numfields: Integer, ...fields: A[]]): Pipeline<[...R, number[]], T, K>
-  hexpiretime(key: A, fieldsToken: 'FIELDS', numfields: Integer, ...fields: A[]): Pipeline<[...R, number[]], T, K>
-  hget(key: A, field: A): Pipeline<[...R, T | null], T, K>
-  hgetall(key: A): Pipeline<[...R, Hash<T>], T, K>
-  hgetdel(key: A, fieldsToken: 'FIELDS', numfields: Integer, ...fields: A[]): Pipeline<[...R, (T | null)[]], T, K>
-  hgetex(key: A, ...args: [...Opt<['EX', seconds: Integer] | ['PX', milliseconds: Integer] | ['EXAT', unixTimeSeconds: Integer] | ['PXAT', unixTimeMilliseconds: Integer] | ['PERSIST']>, 'FIELDS', numfields: Integer, ...fields: A[]]): Pipeline<[...R, (T | null)[]], T, K>
-  hincrby(key: A, field: A, increment: Integer): Pipeline<[...R, number | bigint], T, K>
-  hincrbyfloat(key: A, field: A, increment: Double): Pipeline<[...R, number], T, K>
-  hkeys(key: A): Pipeline<[...R, T[]], T, K>
-  hlen(key: A): Pipeline<[...R, number], T, K>
-  hmget(key: A, ...fields: A[]): Pipeline<[...R, (T | null)[]], T, K>
-  hmset(key: A, ...fieldsAndValues: A[]): Pipeline<[...R, 'OK'], T, K>
-  hpersist(key: A, fieldsToken: 'FIELDS', numfields: Integer, ...fields: A[]): Pipeline<[...R, number[]], T, K>
-  hpexpire(key: A, milliseconds: Integer, ...args: [...Opt<['NX' | 'XX' | 'GT' | 'LT']>, 'FIELDS', numfields: Integer, ...fields: A[]]): Pipeline<[...R, number[]], T, K>
-  hpexpireat(key: A, unixTimeMilliseconds: Integer, ...args: [...Opt<['NX' | 'XX' | 'GT' | 'LT']>, 'FIELDS', numfields: Integer, ...fields: A[]]): Pipeline<[...R, number[]], T, K>
-  hpexpiretime(key: A, fieldsToken: 'FIELDS', numfields: Integer, ...fields: A[]): Pipeline<[...R, number[]], T, K>
-  hpttl(key: A, fieldsToken: 'FIELDS', numfields: Integer, ...fields: A[]): Pipeline<[...R, number[]], T, K>
-  hrandfield(key: A, count: Integer, withvalues: 'WITHVALUES'): Pipeline<[...R, [field: T, value: T][]], T, K>
-  hrandfield(key: A, count: Integer): Pipeline<[...R, T[]], T, K>
-  hrandfield(key: A): Pipeline<[...R, T | null], T, K>
-  hscan(key: A, cursor: A, ...options: With3<['NOVALUES'], ['MATCH', pattern: A], ['COUNT', count: Integer]>): Pipeline<[...R, [cursor: string, fields: T[]]], T, K>
-  hscan(key: A, cursor: A, ...options: Any2<['MATCH', pattern: A], ['COUNT', count: Integer]>): Pipeline<[...R, [cursor: string, fields: [field: T, value: T][]]], T, K>
-  hset(key: A, ...fieldsAndValues: A[]): Pipeline<[...R, number], T, K>
-  hsetex(key: A, ...args: [...Any3<['NX' | 'XX'], ['FNX' | 'FXX'], ['EX', seconds: Integer] | ['PX', milliseconds: Integer] | ['EXAT', unixTimeSeconds: Integer] | ['PXAT', unixTimeMilliseconds: Integer] | ['KEEPTTL']>, 'FIELDS', numfields: Integer, ...fieldsAndValues: A[]]): Pipeline<[...R, number], T, K>
-  hsetnx(key: A, field: A, value: A): Pipeline<[...R, number], T, K>
-  hstrlen(key: A, field: A): Pipeline<[...R, number], T, K>
-  httl(key: A, fieldsToken: 'FIELDS', numfields: Integer, ...fields: A[]): Pipeline<[...R, number[]], T, K>
-  hvals(key: A): Pipeline<[...R, T[]], T, K>
-  incr(key: A): Pipeline<[...R, number | bigint], T, K>
-  incrby(key: A, increment: Integer): Pipeline<[...R, number | bigint], T, K>
-  incrbyfloat(key: A, increment: Double): Pipeline<[...R, number], T, K>
-  info(...sections: A[]): Pipeline<[...R, T], T, K>
-  keys(pattern: A): Pipeline<[...R, T[]], T, K>
-  lastsave(): Pipeline<[...R, number], T, K>
-  latencyDoctor(): Pipeline<[...R, T], T, K>
-  latencyGraph(event: A): Pipeline<[...R, T], T, K>
-  latencyHelp(): Pipeline<[...R, string[]], T, K>
-  latencyHistogram(...commands: A[]): Pipeline<[...R, Record<string, LatencyHistogram>], T, K>
-  latencyHistory(event: A): Pipeline<[...R, [unixTime: number, milliseconds: number][]], T, K>
-  latencyLatest(): Pipeline<[...R, LatencyEvent<T>[]], T, K>
-  latencyReset(...events: A[]): Pipeline<[...R, number], T, K>
-  lcs(key1: A, key2: A, ...args: [...Opt<['LEN']>, 'IDX', ...Any2<['MINMATCHLEN', minMatchLen: Integer], ['WITHMATCHLEN']>]): Pipeline<[...R, LcsMatches], T, K>
-  lcs(key1: A, key2: A, ...options: With3<['LEN'], ['MINMATCHLEN', minMatchLen: Integer], ['WITHMATCHLEN']>): Pipeline<[...R, number], T, K>
-  lcs(key1: A, key2: A, ...options: Any2<['MINMATCHLEN', minMatchLen: Integer], ['WITHMATCHLEN']>): Pipeline<[...R, T], T, K>
-  lindex(key: A, index: Integer): Pipeline<[...R, T | null], T, K>
-  linsert(key: A, where: 'BEFORE' | 'AFTER', pivot: A, element: A): Pipeline<[...R, number], T, K>
-  llen(key: A): Pipeline<[...R, number], T, K>
-  lmove(source: A, destination: A, wherefrom: 'LEFT' | 'RIGHT', whereto: 'LEFT' | 'RIGHT'): Pipeline<[...R, T | null], T, K>
-  lmpop(numkeys: Integer, ...args: [...keys: A[], 'LEFT' | 'RIGHT', ...Opt<['COUNT', count: Integer]>]): Pipeline<[...R, [key: T, elements: T[]] | null], T, K>
-  lolwut(...options: Opt<['VERSION', version: Integer]>): Pipeline<[...R, T], T, K>
-  lpop(key: A, count: Integer): Pipeline<[...R, T[] | null], T, K>
-  lpop(key: A): Pipeline<[...R, T | null], T, K>
-  lpos(key: A, element: A, ...options: With3<['COUNT', numMatches: Integer], ['RANK', rank: Integer], ['MAXLEN', len: Integer]>): Pipeline<[...R, number[]], T, K>
-  lpos(key: A, element: A, ...options: Any2<['RANK', rank: Integer], ['MAXLEN', len: Integer]>): Pipeline<[...R, number | null], T, K>
-  lpush(key: A, ...elements: A[]): Pipeline<[...R, number], T, K>
-  lpushx(key: A, ...elements: A[]): Pipeline<[...R, number], T, K>
-  lrange(key: A, start: Integer, stop: Integer): Pipeline<[...R, T[]], T, K>
-  lrem(key: A, count: Integer, element: A): Pipeline<[...R, number], T, K>
-  lset(key: A, index: Integer, element: A): Pipeline<[...R, 'OK'], T, K>
-  ltrim(key: A, start: Integer, stop: Integer): Pipeline<[...R, 'OK'], T, K>
-  memoryDoctor(): Pipeline<[...R, T], T, K>
-  memoryHelp(): Pipeline<[...R, string[]], T, K>
-  memoryMallocStats(): Pipeline<[...R, T], T, K>
-  memoryPurge(): Pipeline<[...R, 'OK'], T, K>
-  memoryStats(): Pipeline<[...R, Record<string, number | Record<string, number>>], T, K>
-  memoryUsage(key: A, ...options: Opt<['SAMPLES', count: Integer]>): Pipeline<[...R, number | null], T, K>
-  mget(...keys: A[]): Pipeline<[...R, (T | null)[]], T, K>
-  migrate(host: A, port: Integer, keySelector: A, destinationDb: Integer, timeout: Integer, ...options: [...Any3<['COPY'], ['REPLACE'], ['AUTH', auth: A] | ['AUTH2', username: A, password: A]>, ...Opt<['KEYS', ...keys: A[]]>]): Pipeline<[...R, 'OK' | 'NOKEY'], T, K>
-  moduleHelp(): Pipeline<[...R, string[]], T, K>
-  moduleList(): Pipeline<[...R, Record<string, T | number | T[]>[]], T, K>
-  moduleLoad(path: A, ...args: A[]): Pipeline<[...R, 'OK'], T, K>
-  moduleLoadex(path: A, ...args: A[]): Pipeline<[...R, 'OK'], T, K>
-  moduleUnload(name: A): Pipeline<[...R, 'OK'], T, K>
-  move(key: A, db: Integer): Pipeline<[...R, number], T, K>
-  mset(...keysAndValues: A[]): Pipeline<[...R, 'OK'], T, K>
-  msetex(numkeys: Integer, ...args: A[]): Pipeline<[...R, number], T, K>
-  msetnx(...keysAndValues: A[]): Pipeline<[...R, number], T, K>
-  objectEncoding(key: A): Pipeline<[...R, T | null], T, K>
-  objectFreq(key: A): Pipeline<[...R, number | null], T, K>
-  objectHelp(): Pipeline<[...R, string[]], T, K>
-  objectIdletime(key: A): Pipeline<[...R, number | null], T, K>
-  objectRefcount(key: A): Pipeline<[...R, number | null], T, K>
-  persist(key: A): Pipeline<[...R, number], T, K>
-  pexpire(key: A, milliseconds: Integer, ...options: Opt<['NX' | 'XX' | 'GT' | 'LT']>): Pipeline<[...R, number], T, K>
-  pexpireat(key: A, unixTimeMilliseconds: Integer, ...options: Opt<['NX' | 'XX' | 'GT' | 'LT']>): Pipeline<[...R, number], T, K>
-  pexpiretime(key: A): Pipeline<[...R, number], T, K>
-  pfadd(key: A, ...elements: A[]): Pipeline<[...R, number], T, K>
-  pfcount(...keys: A[]): Pipeline<[...R, number], T, K>
-  pfmerge(destkey: A, ...sourcekeys: A[]): Pipeline<[...R, 'OK'], T, K>
-  ping(message: A): Pipeline<[...R, T], T, K>
-  ping(): Pipeline<[...R, 'PONG'], T, K>
-  psetex(key: A, milliseconds: Integer, value: A): Pipeline<[...R, 'OK'], T, K>
-  pttl(key: A): Pipeline<[...R, number], T, K>
-  publish(channel: A, message: A): Pipeline<[...R, number], T, K>
-  pubsubChannels(...options: Opt<[pattern: A]>): Pipeline<[...R, T[]], T, K>
-  pubsubHelp(): Pipeline<[...R, string[]], T, K>
-  pubsubNumpat(): Pipeline<[...R, number], T, K>
-  pubsubNumsub(...channels: A[]): Pipeline<[...R, Table<T, number>], T, K>
-  pubsubShardchannels(...options: Opt<[pattern: A]>): Pipeline<[...R, T[]], T, K>
-  pubsubShardnumsub(...shardchannels: A[]): Pipeline<[...R, Table<T, number>], T, K>
-  randomkey(): Pipeline<[...R, T | null], T, K>
-  rename(key: A, newkey: A): Pipeline<[...R, 'OK'], T, K>
-  renamenx(key: A, newkey: A): Pipeline<[...R, number], T, K>
-  replicaof(...args: [host: A, port: Integer] | ['NO', 'ONE']): Pipeline<[...R, string], T, K>
-  restore(key: A, ttl: Integer, serializedValue: A, ...options: [...Opt<['REPLACE']>, ...Opt<['ABSTTL']>, ...Opt<['IDLETIME', seconds: Integer]>, ...Opt<['FREQ', frequency: Integer]>]): Pipeline<[...R, 'OK'], T, K>
-  role(): Pipeline<[...R, Reply[]], T, K>
-  rpop(key: A, count: Integer): Pipeline<[...R, T[] | null], T, K>
-  rpop(key: A): Pipeline<[...R, T | null], T, K>
-  rpoplpush(source: A, destination: A): Pipeline<[...R, T | null], T, K>
-  rpush(key: A, ...elements: A[]): Pipeline<[...R, number], T, K>
-  rpushx(key: A, ...elements: A[]): Pipeline<[...R, number], T, K>
-  sadd(key: A, ...members: A[]): Pipeline<[...R, number], T, K>
-  save(): Pipeline<[...R, 'OK'], T, K>
-  scan(cursor: A, ...options: Any3<['MATCH', pattern: A], ['COUNT', count: Integer], ['TYPE', type: A]>): Pipeline<[...R, [cursor: string, keys: T[]]], T, K>
-  scard(key: A): Pipeline<[...R, number], T, K>
-  scriptExists(...sha1s: A[]): Pipeline<[...R, number[]], T, K>
-  scriptFlush(...options: Opt<['ASYNC' | 'SYNC']>): Pipeline<[...R, 'OK'], T, K>
-  scriptHelp(): Pipeline<[...R, string[]], T, K>
-  scriptKill(): Pipeline<[...R, 'OK'], T, K>
-  scriptLoad(script: A): Pipeline<[...R, T], T, K>
-  scriptShow(sha1: A): Pipeline<[...R, T], T, K>
-  sdiff(...keys: A[]): Pipeline<[...R, T[]], T, K>
-  sdiffstore(destination: A, ...keys: A[]): Pipeline<[...R, number], T, K>
-  set(key: A, value: A, ...options: Opt<['EX', seconds: Integer] | ['PX', milliseconds: Integer] | ['EXAT', unixTimeSeconds: Integer] | ['PXAT', unixTimeMilliseconds: Integer] | ['KEEPTTL']>): Pipeline<[...R, 'OK'], T, K>
-  set(key: A, value: A, ...options: With3<['GET'], ['NX'] | ['XX'] | ['IFEQ', comparisonValue: A], ['EX', seconds: Integer] | ['PX', milliseconds: Integer] | ['EXAT', unixTimeSeconds: Integer] | ['PXAT', unixTimeMilliseconds: Integer] | ['KEEPTTL']>): Pipeline<[...R, T | null], T, K>
-  set(key: A, value: A, ...options: Any2<['NX'] | ['XX'] | ['IFEQ', comparisonValue: A], ['EX', seconds: Integer] | ['PX', milliseconds: Integer] | ['EXAT', unixTimeSeconds: Integer] | ['PXAT', unixTimeMilliseconds: Integer] | ['KEEPTTL']>): Pipeline<[...R, 'OK' | null], T, K>
-  setbit(key: A, offset: Integer, value: Integer): Pipeline<[...R, number], T, K>
-  setex(key: A, seconds: Integer, value: A): Pipeline<[...R, 'OK'], T, K>
-  setnx(key: A, value: A): Pipeline<[...R, number], T, K>
-  setrange(key: A, offset: Integer, value: A): Pipeline<[...R, number], T, K>
-  shutdown(...options: Opt<[...Opt<['NOSAVE' | 'SAVE']>, ...Opt<['NOW']>, ...Opt<['FORCE']>, ...Opt<['SAFE']>, ...Opt<['FAILOVER']>] | ['ABORT']>): Pipeline<[...R, 'OK'], T, K>
-  sinter(...keys: A[]): Pipeline<[...R, T[]], T, K>
-  sintercard(numkeys: Integer, ...args: A[]): Pipeline<[...R, number], T, K>
-  sinterstore(destination: A, ...keys: A[]): Pipeline<[...R, number], T, K>
-  sismember(key: A, member: A): Pipeline<[...R, number], T, K>
-  slaveof(...args: [host: A, port: Integer] | ['NO', 'ONE']): Pipeline<[...R, string], T, K>
-  slowlogGet(...options: Opt<[count: Integer]>): Pipeline<[...R, SlowCommand<T>[]], T, K>
-  slowlogHelp(): Pipeline<[...R, string[]], T, K>
-  slowlogLen(): Pipeline<[...R, number], T, K>
-  slowlogReset(): Pipeline<[...R, 'OK'], T, K>
-  smembers(key: A): Pipeline<[...R, T[]], T, K>
-  smismember(key: A, ...members: A[]): Pipeline<[...R, number[]], T, K>
-  smove(source: A, destination: A, member: A): Pipeline<[...R, number], T, K>
-  sort(key: A, ...options: [...Opt<['BY', byPattern: A]>, ...Opt<['LIMIT', offset: Integer, count: Integer]>, ...Opt<['ASC' | 'DESC']>, ...Opt<['ALPHA']>]): Pipeline<[...R, T[]], T, K>
-  sort(key: A, ...args: [...args: A[], 'STORE', destination: A]): Pipeline<[...R, number], T, K>
-  sort(key: A, ...args: A[]): Pipeline<[...R, (T | null)[]], T, K>
-  sortRo(key: A, ...options: [...Opt<['BY', byPattern: A]>, ...Opt<['LIMIT', offset: Integer, count: Integer]>, ...Opt<['ASC' | 'DESC']>, ...Opt<['ALPHA']>]): Pipeline<[...R, T[]], T, K>
-  sortRo(key: A, ...args: A[]): Pipeline<[...R, (T | null)[]], T, K>
-  spop(key: A, count: Integer): Pipeline<[...R, T[]], T, K>
-  spop(key: A): Pipeline<[...R, T | null], T, K>
-  spublish(shardchannel: A, message: A): Pipeline<[...R, number], T, K>
-  srandmember(key: A, count: Integer): Pipeline<[...R, T[]], T, K>
-  srandmember(key: A): Pipeline<[...R, T | null], T, K>
-  srem(key: A, ...members: A[]): Pipeline<[...R, number], T, K>
-  sscan(key: A, cursor: A, ...options: Any2<['MATCH', pattern: A], ['COUNT', count: Integer]>): Pipeline<[...R, [cursor: string, members: T[]]], T, K>
-  strlen(key: A): Pipeline<[...R, number], T, K>
-  substr(key: A, start: Integer, end: Integer): Pipeline<[...R, T], T, K>
-  sunion(...keys: A[]): Pipeline<[...R, T[]], T, K>
-  sunionstore(destination: A, ...keys: A[]): Pipeline<[...R, number], T, K>
-  swapdb(index1: Integer, index2: Integer): Pipeline<[...R, 'OK'], T, K>
-  time(): Pipeline<[...R, [seconds: T, microseconds: T]], T, K>
-  touch(...keys: A[]): Pipeline<[...R, number], T, K>
-  ttl(key: A): Pipeline<[...R, number], T, K>
-  type(key: A): Pipeline<[...R, string], T, K>
-  unlink(...keys: A[]): Pipeline<[...R, number], T, K>
-  xack(key: A, group: A, ...ids: A[]): Pipeline<[...R, number], T, K>
-  xadd(key: A, nomkstream: 'NOMKSTREAM', idSelector: A, ...args: A[]): Pipeline<[...R, T | null], T, K>
-  xadd(key: A, idSelector: A, ...args: A[]): Pipeline<[...R, T], T, K>
-  xautoclaim(key: A, group: A, consumer: A, minIdleTime: A, start: A, ...options: With2<['JUSTID'], ['COUNT', count: Integer]>): Pipeline<[...R, [next: T, ids: T[], deleted: T[]]], T, K>
-  xautoclaim(key: A, group: A, consumer: A, minIdleTime: A, start: A, ...options: Opt<['COUNT', count: Integer]>): Pipeline<[...R, [next: T, entries: StreamEntry<T>[], deleted: T[]]], T, K>
-  xclaim(key: A, group: A, consumer: A, minIdleTime: A, ...args: [...args: A[], ...With2<['JUSTID'], ['LASTID', lastid: A]>]): Pipeline<[...R, T[]], T, K>
-  xclaim(key: A, group: A, consumer: A, minIdleTime: A, ...args: A[]): Pipeline<[...R, StreamEntry<T>[]], T, K>
-  xdel(key: A, ...ids: A[]): Pipeline<[...R, number], T, K>
-  xgroupCreate(key: A, group: A, idSelector: A, ...options: Any2<['MKSTREAM'], ['ENTRIESREAD', entriesread: Integer]>): Pipeline<[...R, 'OK'], T, K>
-  xgroupCreateconsumer(key: A, group: A, consumer: A): Pipeline<[...R, number], T, K>
-  xgroupDelconsumer(key: A, group: A, consumer: A): Pipeline<[...R, number], T, K>
-  xgroupDestroy(key: A, group: A): Pipeline<[...R, number], T, K>
-  xgroupHelp(): Pipeline<[...R, string[]], T, K>
-  xgroupSetid(key: A, group: A, idSelector: A, ...options: Opt<['ENTRIESREAD', entriesread: Integer]>): Pipeline<[...R, 'OK'], T, K>
-  xinfoConsumers(key: A, group: A): Pipeline<[...R, XinfoConsumer<T>[]], T, K>
-  xinfoGroups(key: A): Pipeline<[...R, XinfoGroup<T>[]], T, K>
-  xinfoHelp(): Pipeline<[...R, string[]], T, K>
-  xinfoStream(key: A, full: 'FULL', ...options: Opt<['COUNT', count: Integer]>): Pipeline<[...R, XinfoStreamFull<T>], T, K>
-  xinfoStream(key: A): Pipeline<[...R, XinfoStream<T>], T, K>
-  xlen(key: A): Pipeline<[...R, number], T, K>
-  xpending(key: A, group: A, ...args: [...Opt<['IDLE', minIdleTime: Integer]>, start: A, end: A, count: Integer, ...Opt<[consumer: A]>]): Pipeline<[...R, PendingEntry<T>[]], T, K>
-  xpending(key: A, group: A): Pipeline<[...R, PendingSummary<T>], T, K>
-  xrange(key: A, start: A, end: A, ...options: Opt<['COUNT', count: Integer]>): Pipeline<[...R, StreamEntry<T>[]], T, K>
-  xread(...args: [...Any2<['COUNT', count: Integer], ['BLOCK', milliseconds: Integer]>, 'STREAMS', ...keysAndIds: A[]]): Pipeline<[...R, StreamEntries<T>[] | null], T, K>
-  xreadgroup(groupToken: 'GROUP', group: A, consumer: A, ...args: [...Any3<['COUNT', count: Integer], ['BLOCK', milliseconds: Integer], ['NOACK']>, 'STREAMS', ...keysAndIds: A[]]): Pipeline<[...R, StreamDeliveries<T>[] | null], T, K>
-  xrevrange(key: A, end: A, start: A, ...options: Opt<['COUNT', count: Integer]>): Pipeline<[...R, StreamEntry<T>[]], T, K>
-  xsetid(key: A, lastId: A, ...options: Any2<['ENTRIESADDED', entriesAdded: Integer], ['MAXDELETEDID', maxDeletedId: A]>): Pipeline<[...R, 'OK'], T, K>
-  xtrim(key: A, strategy: 'MAXLEN' | 'MINID', ...args: [...Opt<['=' | '~']>, threshold: A, ...Opt<['LIMIT', count: Integer]>]): Pipeline<[...R, number], T, K>
-  zadd(key: A, ...args: [...Any3<['NX' | 'XX'], ['GT' | 'LT'], ['CH']>, 'INCR', ...scoresAndMembers: A[]]): Pipeline<[...R, number | null], T, K>
-  zadd(key: A, ...args: A[]): Pipeline<[...R, number], T, K>
-  zcard(key: A): Pipeline<[...R, number], T, K>
-  zcount(key: A, min: A, max: A): Pipeline<[...R, number], T, K>
-  zdiff(numkeys: Integer, ...args: [...keys: A[], 'WITHSCORES']): Pipeline<[...R, Scored<T>[]], T, K>
-  zdiff(numkeys: Integer, ...keys: A[]): Pipeline<[...R, T[]], T, K>
-  zdiffstore(destination: A, numkeys: Integer, ...keys: A[]): Pipeline<[...R, number], T, K>
-  zincrby(key: A, increment: Double, member: A): Pipeline<[...R, number], T, K>
-  zinter(numkeys: Integer, ...args: [...args: A[], 'WITHSCORES']): Pipeline<[...R, Scored<T>[]], T, K>
-  zinter(numkeys: Integer, ...args: A[]): Pipeline<[...R, T[]], T, K>
-  zintercard(numkeys: Integer, ...args: A[]): Pipeline<[...R, number], T, K>
-  zinterstore(destination: A, numkeys: Integer, ...args: A[]): Pipeline<[...R, number], T, K>
-  zlexcount(key: A, min: A, max: A): Pipeline<[...R, number], T, K>
-  zmpop(numkeys: Integer, ...args: [...keys: A[], 'MIN' | 'MAX', ...Opt<['COUNT', count: Integer]>]): Pipeline<[...R, [key: T, members: Scored<T>[]] | null], T, K>
-  zmscore(key: A, ...members: A[]): Pipeline<[...R, (number | null)[]], T, K>
-  zpopmax(key: A, count: Integer): Pipeline<[...R, Scored<T>[]], T, K>
-  zpopmax(key: A): Pipeline<[...R, Scored<T> | null], T, K>
-  zpopmin(key: A, count: Integer): Pipeline<[...R, Scored<T>[]], T, K>
-  zpopmin(key: A): Pipeline<[...R, Scored<T> | null], T, K>
-  zrandmember(key: A, count: Integer, withscores: 'WITHSCORES'): Pipeline<[...R, Scored<T>[]], T, K>
-  zrandmember(key: A, count: Integer): Pipeline<[...R, T[]], T, K>
-  zrandmember(key: A): Pipeline<[...R, T | null], T, K>
-  zrange(key: A, start: A, stop: A, ...args: [...Any3<['BYSCORE' | 'BYLEX'], ['REV'], ['LIMIT', offset: Integer, count: Integer]>, 'WITHSCORES']): Pipeline<[...R, Scored<T>[]], T, K>
-  zrange(key: A, start: A, stop: A, ...options: Any3<['BYSCORE' | 'BYLEX'], ['REV'], ['LIMIT', offset: Integer, count: Integer]>): Pipeline<[...R, T[]], T, K>
-  zrangebylex(key: A, min: A, max: A, ...options: Opt<['LIMIT', offset: Integer, count: Integer]>): Pipeline<[...R, T[]], T, K>
-  zrangebyscore(key: A, min: A, max: A, ...options: With2<['WITHSCORES'], ['LIMIT', offset: Integer, count: Integer]>): Pipeline<[...R, Scored<T>[]], T, K>
-  zrangebyscore(key: A, min: A, max: A, ...options: Opt<['LIMIT', offset: Integer, count: Integer]>): Pipeline<[...R, T[]], T, K>
-  zrangestore(dst: A, src: A, min: A, max: A, ...options: Any3<['BYSCORE' | 'BYLEX'], ['REV'], ['LIMIT', offset: Integer, count: Integer]>): Pipeline<[...R, number], T, K>
-  zrank(key: A, member: A, withscore: 'WITHSCORE'): Pipeline<[...R, [rank: number, score: number] | null], T, K>
-  zrank(key: A, member: A): Pipeline<[...R, number | null], T, K>
-  zrem(key: A, ...members: A[]): Pipeline<[...R, number], T, K>
-  zremrangebylex(key: A, min: A, max: A): Pipeline<[...R, number], T, K>
-  zremrangebyrank(key: A, start: Integer, stop: Integer): Pipeline<[...R, number], T, K>
-  zremrangebyscore(key: A, min: A, max: A): Pipeline<[...R, number], T, K>
-  zrevrange(key: A, start: Integer, stop: Integer, withscores: 'WITHSCORES'): Pipeline<[...R, Scored<T>[]], T, K>
-  zrevrange(key: A, start: Integer, stop: Integer): Pipeline<[...R, T[]], T, K>
-  zrevrangebylex(key: A, max: A, min: A, ...options: Opt<['LIMIT', offset: Integer, count: Integer]>): Pipeline<[...R, T[]], T, K>
-  zrevrangebyscore(key: A, max: A, min: A, ...options: With2<['WITHSCORES'], ['LIMIT', offset: Integer, count: Integer]>): Pipeline<[...R, Scored<T>[]], T, K>
-  zrevrangebyscore(key: A, max: A, min: A, ...options: Opt<['LIMIT', offset: Integer, count: Integer]>): Pipeline<[...R, T[]], T, K>
-  zrevrank(key: A, member: A, withscore: 'WITHSCORE'): Pipeline<[...R, [rank: number, score: number] | null], T, K>
-  zrevrank(key: A, member: A): Pipeline<[...R, number | null], T, K>
-  zscan(key: A, cursor: A, ...options: With3<['NOSCORES'], ['MATCH', pattern: A], ['COUNT', count: Integer]>): Pipeline<[...R, [cursor: string, members: T[]]], T, K>
-  zscan(key: A, cursor: A, ...options: Any2<['MATCH', pattern: A], ['COUNT', count: Integer]>): Pipeline<[...R, [cursor: string, members: Scored<T>[]]], T, K>
-  zscore(key: A, member: A): Pipeline<[...R, number | null], T, K>
-  zunion(numkeys: Integer, ...args: [...args: A[], 'WITHSCORES']): Pipeline<[...R, Scored<T>[]], T, K>
-  zunion(numkeys: Integer, ...args: A[]): Pipeline<[...R, T[]], T, K>
-  zunionstore(destination: A, numkeys: Integer, ...args: A[]): Pipeline<[...R, number], T, K>
+  aclCat(...options: Opt<[category: A]>): P<[...R, T[]], T, K>
+  aclDeluser(...usernames: A[]): P<[...R, number], T, K>
+  aclDryrun(username: A, command: A, ...args: A[]): P<[...R, T], T, K>
+  aclGenpass(...options: Opt<[bits: Integer]>): P<[...R, T], T, K>
+  aclGetuser(username: A): P<[...R, AclUser<T> | null], T, K>
+  aclHelp(): P<[...R, string[]], T, K>
+  aclList(): P<[...R, T[]], T, K>
+  aclLoad(): P<[...R, 'OK'], T, K>
+  aclLog(operation: Integer | 'RESET'): P<[...R, 'OK'], T, K>
+  aclLog(...options: Opt<[operation: Integer]>): P<[...R, Record<string, T | number>[]], T, K>
+  aclSave(): P<[...R, 'OK'], T, K>
+  aclSetuser(username: A, ...rules: A[]): P<[...R, 'OK'], T, K>
+  aclUsers(): P<[...R, T[]], T, K>
+  aclWhoami(): P<[...R, T], T, K>
+  append(key: A, value: A): P<[...R, number], T, K>
+  bgrewriteaof(): P<[...R, string], T, K>
+  bgsave(...options: Opt<['SCHEDULE' | 'CANCEL']>): P<[...R, string], T, K>
+  bitcount(key: A, ...options: Opt<[start: Integer, ...Opt<[end: Integer, ...Opt<['byte' | 'BYTE' | 'bit' | 'BIT']>]>]>): P<[...R, number], T, K>
+  bitfield(key: A, ...args: A[]): P<[...R, (number | bigint | null)[]], T, K>
+  bitfieldRo(key: A, ...encodingsAndOffsets: A[]): P<[...R, (number | bigint)[]], T, K>
+  bitop(operation: 'AND' | 'OR' | 'XOR' | 'NOT', destkey: A, ...keys: A[]): P<[...R, number], T, K>
+  bitpos(key: A, bit: Integer, ...options: Opt<[start: Integer, ...Opt<[end: Integer, ...Opt<['byte' | 'BYTE' | 'bit' | 'BIT']>]>]>): P<[...R, number], T, K>
+  clientGetname(): P<[...R, T | null], T, K>
+  clientGetredir(): P<[...R, number], T, K>
+  clientHelp(): P<[...R, string[]], T, K>
+  clientId(): P<[...R, number], T, K>
+  clientInfo(): P<[...R, T], T, K>
+  clientKill(...args: A[]): P<[...R, number | 'OK'], T, K>
+  clientList(...args: A[]): P<[...R, T], T, K>
+  clientPause(timeout: Integer, ...options: Opt<['WRITE' | 'ALL']>): P<[...R, 'OK'], T, K>
+  clientSetinfo(...args: ['LIB-NAME', libname: A] | ['LIB-VER', libver: A]): P<[...R, 'OK'], T, K>
+  clientTrackinginfo(): P<[...R, TrackingInfo<T>], T, K>
+  clientUnblock(clientId: Integer, ...options: Opt<['TIMEOUT' | 'ERROR']>): P<[...R, number], T, K>
+  clientUnpause(): P<[...R, 'OK'], T, K>
+  clusterAddslots(...slots: A[]): P<[...R, 'OK'], T, K>
+  clusterAddslotsrange(...startSlotsAndEndSlots: A[]): P<[...R, 'OK'], T, K>
+  clusterBumpepoch(): P<[...R, string], T, K>
+  clusterCancelslotmigrations(): P<[...R, 'OK'], T, K>
+  clusterCountFailureReports(nodeId: A): P<[...R, number], T, K>
+  clusterCountkeysinslot(slot: Integer): P<[...R, number], T, K>
+  clusterDelslots(...slots: A[]): P<[...R, 'OK'], T, K>
+  clusterDelslotsrange(...startSlotsAndEndSlots: A[]): P<[...R, 'OK'], T, K>
+  clusterFailover(...options: Opt<['FORCE' | 'TAKEOVER']>): P<[...R, 'OK'], T, K>
+  clusterFlushslot(slot: Integer, ...options: Opt<['ASYNC' | 'SYNC']>): P<[...R, 'OK'], T, K>
+  clusterFlushslots(): P<[...R, 'OK'], T, K>
+  clusterForget(nodeId: A): P<[...R, 'OK'], T, K>
+  clusterGetkeysinslot(slot: Integer, count: Integer): P<[...R, T[]], T, K>
+  clusterGetslotmigrations(): P<[...R, Record<string, T | number>[]], T, K>
+  clusterHelp(): P<[...R, string[]], T, K>
+  clusterInfo(): P<[...R, T], T, K>
+  clusterKeyslot(key: A): P<[...R, number], T, K>
+  clusterLinks(): P<[...R, Record<string, T | number>[]], T, K>
+  clusterMeet(ip: A, port: Integer, ...options: Opt<[clusterBusPort: Integer]>): P<[...R, 'OK'], T, K>
+  clusterMigrateslots(...args: A[]): P<[...R, 'OK'], T, K>
+  clusterMyid(): P<[...R, T], T, K>
+  clusterMyshardid(): P<[...R, T], T, K>
+  clusterNodes(): P<[...R, T], T, K>
+  clusterReplicas(nodeId: A): P<[...R, T[]], T, K>
+  clusterReplicate(...args: [nodeId: A] | ['NO', 'ONE']): P<[...R, 'OK'], T, K>
+  clusterReset(...options: Opt<['HARD' | 'SOFT']>): P<[...R, 'OK'], T, K>
+  clusterSaveconfig(): P<[...R, 'OK'], T, K>
+  clusterSetConfigEpoch(configEpoch: Integer): P<[...R, 'OK'], T, K>
+  clusterSetslot(slot: Integer, ...args: [...(['IMPORTING', importing: A] | ['MIGRATING', migrating: A] | ['NODE', node: A] | ['STABLE']), ...Opt<['TIMEOUT', timeout: Integer]>]): P<[...R, 'OK'], T, K>
+  clusterShards(): P<[...R, ClusterShard<T>[]], T, K>
+  clusterSlaves(nodeId: A): P<[...R, T[]], T, K>
+  clusterSlotStats(...args: ['SLOTSRANGE', startSlot: Integer, endSlot: Integer] | ['ORDERBY', metric: A, ...Any2<['LIMIT', limit: Integer], ['ASC' | 'DESC']>]): P<[...R, [slot: number, stats: Record<string, number>][]], T, K>
+  clusterSlots(): P<[...R, [from: number, to: number, ...nodes: ClusterNode<T>[]][]], T, K>
+  clusterscan(cursor: A, ...options: [...Opt<['MATCH', matchPattern: A]>, ...Opt<['COUNT', count: Integer]>, ...Opt<['TYPE', type: A]>, ...Opt<['SLOT', slot: Integer]>]): P<[...R, [cursor: string, keys: T[]]], T, K>
+  command(): P<[...R, CommandInfo<T>[]], T, K>
+  commandCount(): P<[...R, number], T, K>
+  commandDocs(...commandNames: A[]): P<[...R, Record<string, CommandDocs<T>>], T, K>
+  commandGetkeys(command: A, ...args: A[]): P<[...R, T[]], T, K>
+  commandGetkeysandflags(command: A, ...args: A[]): P<[...R, [key: T, flags: string[]][]], T, K>
+  commandHelp(): P<[...R, string[]], T, K>
+  commandInfo(...commandNames: A[]): P<[...R, (CommandInfo<T> | null)[]], T, K>
+  commandList(...options: Opt<['FILTERBY', ...(['MODULE', moduleName: A] | ['ACLCAT', category: A] | ['PATTERN', pattern: A])]>): P<[...R, T[]], T, K>
+  commandlogGet(count: Integer, type: 'SLOW' | 'LARGE-REQUEST' | 'LARGE-REPLY'): P<[...R, SlowCommand<T>[]], T, K>
+  commandlogHelp(): P<[...R, string[]], T, K>
+  commandlogLen(type: 'SLOW' | 'LARGE-REQUEST' | 'LARGE-REPLY'): P<[...R, number], T, K>
+  commandlogReset(type: 'SLOW' | 'LARGE-REQUEST' | 'LARGE-REPLY'): P<[...R, 'OK'], T, K>
+  configGet(...parameters: A[]): P<[...R, Record<string, T>], T, K>
+  configHelp(): P<[...R, string[]], T, K>
+  configResetstat(): P<[...R, 'OK'], T, K>
+  configRewrite(): P<[...R, 'OK'], T, K>
+  configSet(...parametersAndValues: A[]): P<[...R, 'OK'], T, K>
+  copy(source: A, destination: A, ...options: Any2<['DB', destinationDb: Integer], ['REPLACE']>): P<[...R, number], T, K>
+  dbsize(): P<[...R, number], T, K>
+  decr(key: A): P<[...R, number | bigint], T, K>
+  decrby(key: A, decrement: Integer): P<[...R, number | bigint], T, K>
+  del(...keys: A[]): P<[...R, number], T, K>
+  delifeq(key: A, value: A): P<[...R, number], T, K>
+  dump(key: A): P<[...R, T | null], T, K>
+  echo(message: A): P<[...R, T], T, K>
+  eval(script: A, numkeys: Integer, ...args: A[]): P<[...R, Reply], T, K>
+  evalsha(sha1: A, numkeys: Integer, ...args: A[]): P<[...R, Reply], T, K>
+  evalshaRo(sha1: A, numkeys: Integer, ...args: A[]): P<[...R, Reply], T, K>
+  evalRo(script: A, numkeys: Integer, ...args: A[]): P<[...R, Reply], T, K>
+  exists(...keys: A[]): P<[...R, number], T, K>
+  expire(key: A, seconds: Integer, ...options: Opt<['NX' | 'XX' | 'GT' | 'LT']>): P<[...R, number], T, K>
+  expireat(key: A, unixTimeSeconds: Integer, ...options: Opt<['NX' | 'XX' | 'GT' | 'LT']>): P<[...R, number], T, K>
+  expiretime(key: A): P<[...R, number], T, K>
+  failover(...options: Any3<['TO', host: A, port: Integer, ...Opt<['FORCE']>], ['ABORT'], ['TIMEOUT', milliseconds: Integer]>): P<[...R, 'OK'], T, K>
+  fcall(functionName: A, numkeys: Integer, ...args: A[]): P<[...R, Reply], T, K>
+  fcallRo(functionName: A, numkeys: Integer, ...args: A[]): P<[...R, Reply], T, K>
+  flushall(...options: Opt<['ASYNC' | 'SYNC']>): P<[...R, 'OK'], T, K>
+  flushdb(...options: Opt<['ASYNC' | 'SYNC']>): P<[...R, 'OK'], T, K>
+  functionDelete(libraryName: A): P<[...R, 'OK'], T, K>
+  functionDump(): P<[...R, T], T, K>
+  functionFlush(...options: Opt<['ASYNC' | 'SYNC']>): P<[...R, 'OK'], T, K>
+  functionHelp(): P<[...R, string[]], T, K>
+  functionKill(): P<[...R, 'OK'], T, K>
+  functionList(...options: Any2<['LIBRARYNAME', libraryNamePattern: A], ['WITHCODE']>): P<[...R, FunctionLibrary<T>[]], T, K>
+  functionLoad(...args: [...Opt<['REPLACE']>, functionCode: A]): P<[...R, T], T, K>
+  functionRestore(serializedValue: A, ...options: Opt<['FLUSH' | 'APPEND' | 'REPLACE']>): P<[...R, 'OK'], T, K>
+  functionStats(): P<[...R, FunctionStats<T>], T, K>
+  geoadd(key: A, ...args: A[]): P<[...R, number], T, K>
+  geodist(key: A, member1: A, member2: A, ...options: Opt<['m' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI']>): P<[...R, number | null], T, K>
+  geohash(key: A, ...members: A[]): P<[...R, (T | null)[]], T, K>
+  geopos(key: A, ...members: A[]): P<[...R, (Position | null)[]], T, K>
+  georadius(key: A, longitude: Double, latitude: Double, radius: Double, unit: 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI', ...options: [...('WITHCOORD' | 'WITHDIST' | 'WITHHASH')[], ...With3<['STORE', storekey: A] | ['STOREDIST', storedistkey: A], ['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>]): P<[...R, number], T, K>
+  georadius(key: A, longitude: Double, latitude: Double, radius: Double, unit: 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI', ...options: Any2<['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>): P<[...R, T[]], T, K>
+  georadius(key: A, longitude: Double, latitude: Double, radius: Double, unit: 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI', ...options: [...('WITHCOORD' | 'WITHDIST' | 'WITHHASH')[], ...Any2<['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>]): P<[...R, Place<T>[]], T, K>
+  georadiusbymember(key: A, member: A, radius: Double, unit: 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI', ...options: [...('WITHCOORD' | 'WITHDIST' | 'WITHHASH')[], ...With3<['STORE', storekey: A] | ['STOREDIST', storedistkey: A], ['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>]): P<[...R, number], T, K>
+  georadiusbymember(key: A, member: A, radius: Double, unit: 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI', ...options: Any2<['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>): P<[...R, T[]], T, K>
+  georadiusbymember(key: A, member: A, radius: Double, unit: 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI', ...options: [...('WITHCOORD' | 'WITHDIST' | 'WITHHASH')[], ...Any2<['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>]): P<[...R, Place<T>[]], T, K>
+  georadiusbymemberRo(key: A, member: A, radius: Double, unit: 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI', ...options: Any2<['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>): P<[...R, T[]], T, K>
+  georadiusbymemberRo(key: A, member: A, radius: Double, unit: 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI', ...options: [...('WITHCOORD' | 'WITHDIST' | 'WITHHASH')[], ...Any2<['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>]): P<[...R, Place<T>[]], T, K>
+  georadiusRo(key: A, longitude: Double, latitude: Double, radius: Double, unit: 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI', ...options: Any2<['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>): P<[...R, T[]], T, K>
+  georadiusRo(key: A, longitude: Double, latitude: Double, radius: Double, unit: 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI', ...options: [...('WITHCOORD' | 'WITHDIST' | 'WITHHASH')[], ...Any2<['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>]): P<[...R, Place<T>[]], T, K>
+  geosearch(key: A, ...args: [...Opt<['FROMMEMBER', member: A] | ['FROMLONLAT', longitude: Double, latitude: Double]>, ...(['BYRADIUS', radius: Double, 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI'] | ['BYBOX', width: Double, height: Double, 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI'] | ['BYPOLYGON', numVertices: Integer, ...longitudesAndLatitudes: A[]]), ...Opt<['ASC' | 'DESC']>, ...Opt<['COUNT', count: Integer, ...Opt<['ANY']>]>]): P<[...R, T[]], T, K>
+  geosearch(key: A, ...args: A[]): P<[...R, Place<T>[]], T, K>
+  geosearchstore(destination: A, source: A, ...args: A[]): P<[...R, number], T, K>
+  get(key: A): P<[...R, T | null], T, K>
+  getbit(key: A, offset: Integer): P<[...R, number], T, K>
+  getdel(key: A): P<[...R, T | null], T, K>
+  getex(key: A, ...options: Opt<['EX', seconds: Integer] | ['PX', milliseconds: Integer] | ['EXAT', unixTimeSeconds: Integer] | ['PXAT', unixTimeMilliseconds: Integer] | ['PERSIST']>): P<[...R, T | null], T, K>
+  getrange(key: A, start: Integer, end: Integer): P<[...R, T], T, K>
+  getset(key: A, value: A): P<[...R, T | null], T, K>
+  hdel(key: A, ...fields: A[]): P<[...R, number], T, K>
+  hexists(key: A, field: A): P<[...R, number], T, K>
+  hexpire(key: A, seconds: Integer, ...args: [...Opt<['NX' | 'XX' | 'GT' | 'LT']>, 'FIELDS', numfields: Integer, ...fields: A[]]): P<[...R, number[]], T, K>
+  hexpireat(key: A, unixTimeSeconds: Integer, ...args: [...Opt<['NX' | 'XX' | 'GT' | 'LT']>, 'FIELDS', numfields: Integer, ...fields: A[]]): P<[...R, number[]], T, K>
+  hexpiretime(key: A, fieldsToken: 'FIELDS', numfields: Integer, ...fields: A[]): P<[...R, number[]], T, K>
+  hget(key: A, field: A): P<[...R, T | null], T, K>
+  hgetall(key: A): P<[...R, Hash<T>], T, K>
+  hgetdel(key: A, fieldsToken: 'FIELDS', numfields: Integer, ...fields: A[]): P<[...R, (T | null)[]], T, K>
+  hgetex(key: A, ...args: [...Opt<['EX', seconds: Integer] | ['PX', milliseconds: Integer] | ['EXAT', unixTimeSeconds: Integer] | ['PXAT', unixTimeMilliseconds: Integer] | ['PERSIST']>, 'FIELDS', numfields: Integer, ...fields: A[]]): P<[...R, (T | null)[]], T, K>
+  hincrby(key: A, field: A, increment: Integer): P<[...R, number | bigint], T, K>
+  hincrbyfloat(key: A, field: A, increment: Double): P<[...R, number], T, K>
+  hkeys(key: A): P<[...R, T[]], T, K>
+  hlen(key: A): P<[...R, number], T, K>
+  hmget(key: A, ...fields: A[]): P<[...R, (T | null)[]], T, K>
+  hmset(key: A, ...fieldsAndValues: A[]): P<[...R, 'OK'], T, K>
+  hpersist(key: A, fieldsToken: 'FIELDS', numfields: Integer, ...fields: A[]): P<[...R, number[]], T, K>
+  hpexpire(key: A, milliseconds: Integer, ...args: [...Opt<['NX' | 'XX' | 'GT' | 'LT']>, 'FIELDS', numfields: Integer, ...fields: A[]]): P<[...R, number[]], T, K>
+  hpexpireat(key: A, unixTimeMilliseconds: Integer, ...args: [...Opt<['NX' | 'XX' | 'GT' | 'LT']>, 'FIELDS', numfields: Integer, ...fields: A[]]): P<[...R, number[]], T, K>
+  hpexpiretime(key: A, fieldsToken: 'FIELDS', numfields: Integer, ...fields: A[]): P<[...R, number[]], T, K>
+  hpttl(key: A, fieldsToken: 'FIELDS', numfields: Integer, ...fields: A[]): P<[...R, number[]], T, K>
+  hrandfield(key: A, count: Integer, withvalues: 'WITHVALUES'): P<[...R, [field: T, value: T][]], T, K>
+  hrandfield(key: A, count: Integer): P<[...R, T[]], T, K>
+  hrandfield(key: A): P<[...R, T | null], T, K>
+  hscan(key: A, cursor: A, ...options: With3<['NOVALUES'], ['MATCH', pattern: A], ['COUNT', count: Integer]>): P<[...R, [cursor: string, fields: T[]]], T, K>
+  hscan(key: A, cursor: A, ...options: Any2<['MATCH', pattern: A], ['COUNT', count: Integer]>): P<[...R, [cursor: string, fields: [field: T, value: T][]]], T, K>
+  hset(key: A, ...fieldsAndValues: A[]): P<[...R, number], T, K>
+  hsetex(key: A, ...args: [...Any3<['NX' | 'XX'], ['FNX' | 'FXX'], ['EX', seconds: Integer] | ['PX', milliseconds: Integer] | ['EXAT', unixTimeSeconds: Integer] | ['PXAT', unixTimeMilliseconds: Integer] | ['KEEPTTL']>, 'FIELDS', numfields: Integer, ...fieldsAndValues: A[]]): P<[...R, number], T, K>
+  hsetnx(key: A, field: A, value: A): P<[...R, number], T, K>
+  hstrlen(key: A, field: A): P<[...R, number], T, K>
+  httl(key: A, fieldsToken: 'FIELDS', numfields: Integer, ...fields: A[]): P<[...R, number[]], T, K>
+  hvals(key: A): P<[...R, T[]], T, K>
+  incr(key: A): P<[...R, number | bigint], T, K>
+  incrby(key: A, increment: Integer): P<[...R, number | bigint], T, K>
+  incrbyfloat(key: A, increment: Double): P<[...R, number], T, K>
+  info(...sections: A[]): P<[...R, T], T, K>
+  keys(pattern: A): P<[...R, T[]], T, K>
+  lastsave(): P<[...R, number], T, K>
+  latencyDoctor(): P<[...R, T], T, K>
+  latencyGraph(event: A): P<[...R, T], T, K>
+  latencyHelp(): P<[...R, string[]], T, K>
+  latencyHistogram(...commands: A[]): P<[...R, Record<string, LatencyHistogram>], T, K>
+  latencyHistory(event: A): P<[...R, [unixTime: number, milliseconds: number][]], T, K>
+  latencyLatest(): P<[...R, LatencyEvent<T>[]], T, K>
+  latencyReset(...events: A[]): P<[...R, number], T, K>
+  lcs(key1: A, key2: A, ...args: [...Opt<['LEN']>, 'IDX', ...Any2<['MINMATCHLEN', minMatchLen: Integer], ['WITHMATCHLEN']>]): P<[...R, LcsMatches], T, K>
+  lcs(key1: A, key2: A, ...options: With3<['LEN'], ['MINMATCHLEN', minMatchLen: Integer], ['WITHMATCHLEN']>): P<[...R, number], T, K>
+  lcs(key1: A, key2: A, ...options: Any2<['MINMATCHLEN', minMatchLen: Integer], ['WITHMATCHLEN']>): P<[...R, T], T, K>
+  lindex(key: A, index: Integer): P<[...R, T | null], T, K>
+  linsert(key: A, where: 'BEFORE' | 'AFTER', pivot: A, element: A): P<[...R, number], T, K>
+  llen(key: A): P<[...R, number], T, K>
+  lmove(source: A, destination: A, wherefrom: 'LEFT' | 'RIGHT', whereto: 'LEFT' | 'RIGHT'): P<[...R, T | null], T, K>
+  lmpop(numkeys: Integer, ...args: [...keys: A[], 'LEFT' | 'RIGHT', ...Opt<['COUNT', count: Integer]>]): P<[...R, [key: T, elements: T[]] | null], T, K>
+  lolwut(...options: Opt<['VERSION', version: Integer]>): P<[...R, T], T, K>
+  lpop(key: A, count: Integer): P<[...R, T[] | null], T, K>
+  lpop(key: A): P<[...R, T | null], T, K>
+  lpos(key: A, element: A, ...options: With3<['COUNT', numMatches: Integer], ['RANK', rank: Integer], ['MAXLEN', len: Integer]>): P<[...R, number[]], T, K>
+  lpos(key: A, element: A, ...options: Any2<['RANK', rank: Integer], ['MAXLEN', len: Integer]>): P<[...R, number | null], T, K>
+  lpush(key: A, ...elements: A[]): P<[...R, number], T, K>
+  lpushx(key: A, ...elements: A[]): P<[...R, number], T, K>
+  lrange(key: A, start: Integer, stop: Integer): P<[...R, T[]], T, K>
+  lrem(key: A, count: Integer, element: A): P<[...R, number], T, K>
+  lset(key: A, index: Integer, element: A): P<[...R, 'OK'], T, K>
+  ltrim(key: A, start: Integer, stop: Integer): P<[...R, 'OK'], T, K>
+  memoryDoctor(): P<[...R, T], T, K>
+  memoryHelp(): P<[...R, string[]], T, K>
+  memoryMallocStats(): P<[...R, T], T, K>
+  memoryPurge(): P<[...R, 'OK'], T, K>
+  memoryStats(): P<[...R, Record<string, number | Record<string, number>>], T, K>
+  memoryUsage(key: A, ...options: Opt<['SAMPLES', count: Integer]>): P<[...R, number | null], T, K>
+  mget(...keys: A[]): P<[...R, (T | null)[]], T, K>
+  migrate(host: A, port: Integer, keySelector: A, destinationDb: Integer, timeout: Integer, ...options: [...Any3<['COPY'], ['REPLACE'], ['AUTH', auth: A] | ['AUTH2', username: A, password: A]>, ...Opt<['KEYS', ...keys: A[]]>]): P<[...R, 'OK' | 'NOKEY'], T, K>
+  moduleHelp(): P<[...R, string[]], T, K>
+  moduleList(): P<[...R, Record<string, T | number | T[]>[]], T, K>
+  moduleLoad(path: A, ...args: A[]): P<[...R, 'OK'], T, K>
+  moduleLoadex(path: A, ...args: A[]): P<[...R, 'OK'], T, K>
+  moduleUnload(name: A): P<[...R, 'OK'], T, K>
+  move(key: A, db: Integer): P<[...R, number], T, K>
+  mset(...keysAndValues: A[]): P<[...R, 'OK'], T, K>
+  msetex(numkeys: Integer, ...args: A[]): P<[...R, number], T, K>
+  msetnx(...keysAndValues: A[]): P<[...R, number], T, K>
+  objectEncoding(key: A): P<[...R, T | null], T, K>
+  objectFreq(key: A): P<[...R, number | null], T, K>
+  objectHelp(): P<[...R, string[]], T, K>
+  objectIdletime(key: A): P<[...R, number | null], T, K>
+  objectRefcount(key: A): P<[...R, number | null], T, K>
+  persist(key: A): P<[...R, number], T, K>
+  pexpire(key: A, milliseconds: Integer, ...options: Opt<['NX' | 'XX' | 'GT' | 'LT']>): P<[...R, number], T, K>
+  pexpireat(key: A, unixTimeMilliseconds: Integer, ...options: Opt<['NX' | 'XX' | 'GT' | 'LT']>): P<[...R, number], T, K>
+  pexpiretime(key: A): P<[...R, number], T, K>
+  pfadd(key: A, ...elements: A[]): P<[...R, number], T, K>
+  pfcount(...keys: A[]): P<[...R, number], T, K>
+  pfmerge(destkey: A, ...sourcekeys: A[]): P<[...R, 'OK'], T, K>
+  ping(message: A): P<[...R, T], T, K>
+  ping(): P<[...R, 'PONG'], T, K>
+  psetex(key: A, milliseconds: Integer, value: A): P<[...R, 'OK'], T, K>
+  pttl(key: A): P<[...R, number], T, K>
+  publish(channel: A, message: A): P<[...R, number], T, K>
+  pubsubChannels(...options: Opt<[pattern: A]>): P<[...R, T[]], T, K>
+  pubsubHelp(): P<[...R, string[]], T, K>
+  pubsubNumpat(): P<[...R, number], T, K>
+  pubsubNumsub(...channels: A[]): P<[...R, Table<T, number>], T, K>
+  pubsubShardchannels(...options: Opt<[pattern: A]>): P<[...R, T[]], T, K>
+  pubsubShardnumsub(...shardchannels: A[]): P<[...R, Table<T, number>], T, K>
+  randomkey(): P<[...R, T | null], T, K>
+  rename(key: A, newkey: A): P<[...R, 'OK'], T, K>
+  renamenx(key: A, newkey: A): P<[...R, number], T, K>
+  replicaof(...args: [host: A, port: Integer] | ['NO', 'ONE']): P<[...R, string], T, K>
+  restore(key: A, ttl: Integer, serializedValue: A, ...options: [...Opt<['REPLACE']>, ...Opt<['ABSTTL']>, ...Opt<['IDLETIME', seconds: Integer]>, ...Opt<['FREQ', frequency: Integer]>]): P<[...R, 'OK'], T, K>
+  role(): P<[...R, Reply[]], T, K>
+  rpop(key: A, count: Integer): P<[...R, T[] | null], T, K>
+  rpop(key: A): P<[...R, T | null], T, K>
+  rpoplpush(source: A, destination: A): P<[...R, T | null], T, K>
+  rpush(key: A, ...elements: A[]): P<[...R, number], T, K>
+  rpushx(key: A, ...elements: A[]): P<[...R, number], T, K>
+  sadd(key: A, ...members: A[]): P<[...R, number], T, K>
+  save(): P<[...R, 'OK'], T, K>
+  scan(cursor: A, ...options: Any3<['MATCH', pattern: A], ['COUNT', count: Integer], ['TYPE', type: A]>): P<[...R, [cursor: string, keys: T[]]], T, K>
+  scard(key: A): P<[...R, number], T, K>
+  scriptExists(...sha1s: A[]): P<[...R, number[]], T, K>
+  scriptFlush(...options: Opt<['ASYNC' | 'SYNC']>): P<[...R, 'OK'], T, K>
+  scriptHelp(): P<[...R, string[]], T, K>
+  scriptKill(): P<[...R, 'OK'], T, K>
+  scriptLoad(script: A): P<[...R, T], T, K>
+  scriptShow(sha1: A): P<[...R, T], T, K>
+  sdiff(...keys: A[]): P<[...R, T[]], T, K>
+  sdiffstore(destination: A, ...keys: A[]): P<[...R, number], T, K>
+  set(key: A, value: A, ...options: Opt<['EX', seconds: Integer] | ['PX', milliseconds: Integer] | ['EXAT', unixTimeSeconds: Integer] | ['PXAT', unixTimeMilliseconds: Integer] | ['KEEPTTL']>): P<[...R, 'OK'], T, K>
+  set(key: A, value: A, ...options: With3<['GET'], ['NX'] | ['XX'] | ['IFEQ', comparisonValue: A], ['EX', seconds: Integer] | ['PX', milliseconds: Integer] | ['EXAT', unixTimeSeconds: Integer] | ['PXAT', unixTimeMilliseconds: Integer] | ['KEEPTTL']>): P<[...R, T | null], T, K>
+  set(key: A, value: A, ...options: Any2<['NX'] | ['XX'] | ['IFEQ', comparisonValue: A], ['EX', seconds: Integer] | ['PX', milliseconds: Integer] | ['EXAT', unixTimeSeconds: Integer] | ['PXAT', unixTimeMilliseconds: Integer] | ['KEEPTTL']>): P<[...R, 'OK' | null], T, K>
+  setbit(key: A, offset: Integer, value: Integer): P<[...R, number], T, K>
+  setex(key: A, seconds: Integer, value: A): P<[...R, 'OK'], T, K>
+  setnx(key: A, value: A): P<[...R, number], T, K>
+  setrange(key: A, offset: Integer, value: A): P<[...R, number], T, K>
+  shutdown(...options: Opt<[...Opt<['NOSAVE' | 'SAVE']>, ...Opt<['NOW']>, ...Opt<['FORCE']>, ...Opt<['SAFE']>, ...Opt<['FAILOVER']>] | ['ABORT']>): P<[...R, 'OK'], T, K>
+  sinter(...keys: A[]): P<[...R, T[]], T, K>
+  sintercard(numkeys: Integer, ...args: A[]): P<[...R, number], T, K>
+  sinterstore(destination: A, ...keys: A[]): P<[...R, number], T, K>
+  sismember(key: A, member: A): P<[...R, number], T, K>
+  slaveof(...args: [host: A, port: Integer] | ['NO', 'ONE']): P<[...R, string], T, K>
+  slowlogGet(...options: Opt<[count: Integer]>): P<[...R, SlowCommand<T>[]], T, K>
+  slowlogHelp(): P<[...R, string[]], T, K>
+  slowlogLen(): P<[...R, number], T, K>
+  slowlogReset(): P<[...R, 'OK'], T, K>
+  smembers(key: A): P<[...R, T[]], T, K>
+  smismember(key: A, ...members: A[]): P<[...R, number[]], T, K>
+  smove(source: A, destination: A, member: A): P<[...R, number], T, K>
+  sort(key: A, ...options: [...Opt<['BY', byPattern: A]>, ...Opt<['LIMIT', offset: Integer, count: Integer]>, ...Opt<['ASC' | 'DESC']>, ...Opt<['ALPHA']>]): P<[...R, T[]], T, K>
+  sort(key: A, ...args: [...args: A[], 'STORE', destination: A]): P<[...R, number], T, K>
+  sort(key: A, ...args: A[]): P<[...R, (T | null)[]], T, K>
+  sortRo(key: A, ...options: [...Opt<['BY', byPattern: A]>, ...Opt<['LIMIT', offset: Integer, count: Integer]>, ...Opt<['ASC' | 'DESC']>, ...Opt<['ALPHA']>]): P<[...R, T[]], T, K>
+  sortRo(key: A, ...args: A[]): P<[...R, (T | null)[]], T, K>
+  spop(key: A, count: Integer): P<[...R, T[]], T, K>
+  spop(key: A): P<[...R, T | null], T, K>
+  spublish(shardchannel: A, message: A): P<[...R, number], T, K>
+  srandmember(key: A, count: Integer): P<[...R, T[]], T, K>
+  srandmember(key: A): P<[...R, T | null], T, K>
+  srem(key: A, ...members: A[]): P<[...R, number], T, K>
+  sscan(key: A, cursor: A, ...options: Any2<['MATCH', pattern: A], ['COUNT', count: Integer]>): P<[...R, [cursor: string, members: T[]]], T, K>
+  strlen(key: A): P<[...R, number], T, K>
+  substr(key: A, start: Integer, end: Integer): P<[...R, T], T, K>
+  sunion(...keys: A[]): P<[...R, T[]], T, K>
+  sunionstore(destination: A, ...keys: A[]): P<[...R, number], T, K>
+  swapdb(index1: Integer, index2: Integer): P<[...R, 'OK'], T, K>
+  time(): P<[...R, [seconds: T, microseconds: T]], T, K>
+  touch(...keys: A[]): P<[...R, number], T, K>
+  ttl(key: A): P<[...R, number], T, K>
+  type(key: A): P<[...R, string], T, K>
+  unlink(...keys: A[]): P<[...R, number], T, K>
+  xack(key: A, group: A, ...ids: A[]): P<[...R, number], T, K>
+  xadd(key: A, nomkstream: 'NOMKSTREAM', idSelector: A, ...args: A[]): P<[...R, T | null], T, K>
+  xadd(key: A, idSelector: A, ...args: A[]): P<[...R, T], T, K>
+  xautoclaim(key: A, group: A, consumer: A, minIdleTime: A, start: A, ...options: With2<['JUSTID'], ['COUNT', count: Integer]>): P<[...R, [next: T, ids: T[], deleted: T[]]], T, K>
+  xautoclaim(key: A, group: A, consumer: A, minIdleTime: A, start: A, ...options: Opt<['COUNT', count: Integer]>): P<[...R, [next: T, entries: StreamEntry<T>[], deleted: T[]]], T, K>
+  xclaim(key: A, group: A, consumer: A, minIdleTime: A, ...args: [...args: A[], ...With2<['JUSTID'], ['LASTID', lastid: A]>]): P<[...R, T[]], T, K>
+  xclaim(key: A, group: A, consumer: A, minIdleTime: A, ...args: A[]): P<[...R, StreamEntry<T>[]], T, K>
+  xdel(key: A, ...ids: A[]): P<[...R, number], T, K>
+  xgroupCreate(key: A, group: A, idSelector: A, ...options: Any2<['MKSTREAM'], ['ENTRIESREAD', entriesread: Integer]>): P<[...R, 'OK'], T, K>
+  xgroupCreateconsumer(key: A, group: A, consumer: A): P<[...R, number], T, K>
+  xgroupDelconsumer(key: A, group: A, consumer: A): P<[...R, number], T, K>
+  xgroupDestroy(key: A, group: A): P<[...R, number], T, K>
+  xgroupHelp(): P<[...R, string[]], T, K>
+  xgroupSetid(key: A, group: A, idSelector: A, ...options: Opt<['ENTRIESREAD', entriesread: Integer]>): P<[...R, 'OK'], T, K>
+  xinfoConsumers(key: A, group: A): P<[...R, XinfoConsumer<T>[]], T, K>
+  xinfoGroups(key: A): P<[...R, XinfoGroup<T>[]], T, K>
+  xinfoHelp(): P<[...R, string[]], T, K>
+  xinfoStream(key: A, full: 'FULL', ...options: Opt<['COUNT', count: Integer]>): P<[...R, XinfoStreamFull<T>], T, K>
+  xinfoStream(key: A): P<[...R, XinfoStream<T>], T, K>
+  xlen(key: A): P<[...R, number], T, K>
+  xpending(key: A, group: A, ...args: [...Opt<['IDLE', minIdleTime: Integer]>, start: A, end: A, count: Integer, ...Opt<[consumer: A]>]): P<[...R, PendingEntry<T>[]], T, K>
+  xpending(key: A, group: A): P<[...R, PendingSummary<T>], T, K>
+  xrange(key: A, start: A, end: A, ...options: Opt<['COUNT', count: Integer]>): P<[...R, StreamEntry<T>[]], T, K>
+  xread(...args: [...Any2<['COUNT', count: Integer], ['BLOCK', milliseconds: Integer]>, 'STREAMS', ...keysAndIds: A[]]): P<[...R, StreamEntries<T>[] | null], T, K>
+  xreadgroup(groupToken: 'GROUP', group: A, consumer: A, ...args: [...Any3<['COUNT', count: Integer], ['BLOCK', milliseconds: Integer], ['NOACK']>, 'STREAMS', ...keysAndIds: A[]]): P<[...R, StreamDeliveries<T>[] | null], T, K>
+  xrevrange(key: A, end: A, start: A, ...options: Opt<['COUNT', count: Integer]>): P<[...R, StreamEntry<T>[]], T, K>
+  xsetid(key: A, lastId: A, ...options: Any2<['ENTRIESADDED', entriesAdded: Integer], ['MAXDELETEDID', maxDeletedId: A]>): P<[...R, 'OK'], T, K>
+  xtrim(key: A, strategy: 'MAXLEN' | 'MINID', ...args: [...Opt<['=' | '~']>, threshold: A, ...Opt<['LIMIT', count: Integer]>]): P<[...R, number], T, K>
+  zadd(key: A, ...args: [...Any3<['NX' | 'XX'], ['GT' | 'LT'], ['CH']>, 'INCR', ...scoresAndMembers: A[]]): P<[...R, number | null], T, K>
+  zadd(key: A, ...args: A[]): P<[...R, number], T, K>
+  zcard(key: A): P<[...R, number], T, K>
+  zcount(key: A, min: A, max: A): P<[...R, number], T, K>
+  zdiff(numkeys: Integer, ...args: [...keys: A[], 'WITHSCORES']): P<[...R, Scored<T>[]], T, K>
+  zdiff(numkeys: Integer, ...keys: A[]): P<[...R, T[]], T, K>
+  zdiffstore(destination: A, numkeys: Integer, ...keys: A[]): P<[...R, number], T, K>
+  zincrby(key: A, increment: Double, member: A): P<[...R, number], T, K>
+  zinter(numkeys: Integer, ...args: [...args: A[], 'WITHSCORES']): P<[...R, Scored<T>[]], T, K>
+  zinter(numkeys: Integer, ...args: A[]): P<[...R, T[]], T, K>
+  zintercard(numkeys: Integer, ...args: A[]): P<[...R, number], T, K>
+  zinterstore(destination: A, numkeys: Integer, ...args: A[]): P<[...R, number], T, K>
+  zlexcount(key: A, min: A, max: A): P<[...R, number], T, K>
+  zmpop(numkeys: Integer, ...args: [...keys: A[], 'MIN' | 'MAX', ...Opt<['COUNT', count: Integer]>]): P<[...R, [key: T, members: Scored<T>[]] | null], T, K>
+  zmscore(key: A, ...members: A[]): P<[...R, (number | null)[]], T, K>
+  zpopmax(key: A, count: Integer): P<[...R, Scored<T>[]], T, K>
+  zpopmax(key: A): P<[...R, Scored<T> | null], T, K>
+  zpopmin(key: A, count: Integer): P<[...R, Scored<T>[]], T, K>
+  zpopmin(key: A): P<[...R, Scored<T> | null], T, K>
+  zrandmember(key: A, count: Integer, withscores: 'WITHSCORES'): P<[...R, Scored<T>[]], T, K>
+  zrandmember(key: A, count: Integer): P<[...R, T[]], T, K>
+  zrandmember(key: A): P<[...R, T | null], T, K>
+  zrange(key: A, start: A, stop: A, ...args: [...Any3<['BYSCORE' | 'BYLEX'], ['REV'], ['LIMIT', offset: Integer, count: Integer]>, 'WITHSCORES']): P<[...R, Scored<T>[]], T, K>
+  zrange(key: A, start: A, stop: A, ...options: Any3<['BYSCORE' | 'BYLEX'], ['REV'], ['LIMIT', offset: Integer, count: Integer]>): P<[...R, T[]], T, K>
+  zrangebylex(key: A, min: A, max: A, ...options: Opt<['LIMIT', offset: Integer, count: Integer]>): P<[...R, T[]], T, K>
+  zrangebyscore(key: A, min: A, max: A, ...options: With2<['WITHSCORES'], ['LIMIT', offset: Integer, count: Integer]>): P<[...R, Scored<T>[]], T, K>
+  zrangebyscore(key: A, min: A, max: A, ...options: Opt<['LIMIT', offset: Integer, count: Integer]>): P<[...R, T[]], T, K>
+  zrangestore(dst: A, src: A, min: A, max: A, ...options: Any3<['BYSCORE' | 'BYLEX'], ['REV'], ['LIMIT', offset: Integer, count: Integer]>): P<[...R, number], T, K>
+  zrank(key: A, member: A, withscore: 'WITHSCORE'): P<[...R, [rank: number, score: number] | null], T, K>
+  zrank(key: A, member: A): P<[...R, number | null], T, K>
+  zrem(key: A, ...members: A[]): P<[...R, number], T, K>
+  zremrangebylex(key: A, min: A, max: A): P<[...R, number], T, K>
+  zremrangebyrank(key: A, start: Integer, stop: Integer): P<[...R, number], T, K>
+  zremrangebyscore(key: A, min: A, max: A): P<[...R, number], T, K>
+  zrevrange(key: A, start: Integer, stop: Integer, withscores: 'WITHSCORES'): P<[...R, Scored<T>[]], T, K>
+  zrevrange(key: A, start: Integer, stop: Integer): P<[...R, T[]], T, K>
+  zrevrangebylex(key: A, max: A, min: A, ...options: Opt<['LIMIT', offset: Integer, count: Integer]>): P<[...R, T[]], T, K>
+  zrevrangebyscore(key: A, max: A, min: A, ...options: With2<['WITHSCORES'], ['LIMIT', offset: Integer, count: Integer]>): P<[...R, Scored<T>[]], T, K>
+  zrevrangebyscore(key: A, max: A, min: A, ...options: Opt<['LIMIT', offset: Integer, count: Integer]>): P<[...R, T[]], T, K>
+  zrevrank(key: A, member: A, withscore: 'WITHSCORE'): P<[...R, [rank: number, score: number] | null], T, K>
+  zrevrank(key: A, member: A): P<[...R, number | null], T, K>
+  zscan(key: A, cursor: A, ...options: With3<['NOSCORES'], ['MATCH', pattern: A], ['COUNT', count: Integer]>): P<[...R, [cursor: string, members: T[]]], T, K>
+  zscan(key: A, cursor: A, ...options: Any2<['MATCH', pattern: A], ['COUNT', count: Integer]>): P<[...R, [cursor: string, members: Scored<T>[]]], T, K>
+  zscore(key: A, member: A): P<[...R, number | null], T, K>
+  zunion(numkeys: Integer, ...args: [...args: A[], 'WITHSCORES']): P<[...R, Scored<T>[]], T, K>
+  zunion(numkeys: Integer, ...args: A[]): P<[...R, T[]], T, K>
+  zunionstore(destination: A, numkeys: Integer, ...args: A[]): P<[...R, number], T, K>
 }
