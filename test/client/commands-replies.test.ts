@@ -98,12 +98,12 @@ test('parseInfo() gives the fields of all sections', () => {
 
 test('parseClientList() gives each client its fields', () => {
   const list = parseClientList(
-    'id=3 addr=/tmp/a b:0 name= lib-name=a=b\nid=4 addr=127.0.0.1:5 name=x lib-name=\n',
+    'id=3 addr=/run/a b:0 name= lib-name=a=b\nid=4 addr=127.0.0.1:5 name=x lib-name=\n',
   )
   assert.deepEqual(
     list.map((it) => ({ ...it })),
     [
-      { id: '3', addr: '/tmp/a b:0', name: '', 'lib-name': 'a=b' },
+      { id: '3', addr: '/run/a b:0', name: '', 'lib-name': 'a=b' },
       { id: '4', addr: '127.0.0.1:5', name: 'x', 'lib-name': '' },
     ],
   )
