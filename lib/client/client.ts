@@ -16,7 +16,7 @@ import type { Lease } from '../pool/index.ts'
 import type { Argument, Reply } from '../resp/index.ts'
 import { type SentinelEvents, SentinelRouter, type Topology } from '../sentinel/index.ts'
 import type { Commands } from './commands.gen.ts'
-import { type DispatchOptions, dispatch } from './dispatch.ts'
+import { Dispatcher, type DispatchOptions, dispatch } from './dispatch.ts'
 import { checkDurable } from './durable.ts'
 import { defineMethods } from './methods.ts'
 import { type ClientOptions, resolveClientOptions } from './options.ts'
@@ -68,7 +68,7 @@ export class CommandView<T extends string | Buffer = string> {
   static {
     runTyped = (view, command, shaper) => {
       const shape = shaper?.(command, view.#options.replies === 'buffer')
-      const reply = dispatch(view.#router, view.#work, command, view.#options)
+      const reply = view.#dispatcher.dispatch(command)
       return shape === undefined ? reply : reply.then(shape)
     }
     defineMethods(CommandView.prototype, runTyped)
@@ -77,12 +77,14 @@ export class CommandView<T extends string | Buffer = string> {
   readonly #router: Router
   readonly #work: Work
   readonly #options: DispatchOptions
+  readonly #dispatcher: Dispatcher
 
   /** For {@link Client}. */
   constructor(router: Router, work: Work, options: DispatchOptions) {
     this.#router = router
     this.#work = work
     this.#options = options
+    this.#dispatcher = new Dispatcher(router, work, options)
   }
 
   /**
@@ -101,7 +103,7 @@ export class CommandView<T extends string | Buffer = string> {
    * @throws {TypeError} at once: an argument that is none, a command that changes the state of its connection
    */
   call(name: string, ...args: Argument[]): Promise<Reply> {
-    return dispatch(this.#router, this.#work, [name, ...args], this.#options)
+    return this.#dispatcher.dispatch([name, ...args])
   }
 
   /** A view with other settings; cheap, and with the same methods. That of a session belongs to the session. */

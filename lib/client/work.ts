@@ -15,15 +15,14 @@ export class Work {
     return this.#isClosing
   }
 
-  /** Counts a command in until it has ended, one way or the other. */
-  async do<R>(command: () => Promise<R>): Promise<R> {
+  /** Counts a command in; it has ended, one way or the other, at `end()`. */
+  begin(): void {
     this.#count += 1
-    try {
-      return await command()
-    } finally {
-      this.#count -= 1
-      if (this.#count === 0) this.#onDone?.()
-    }
+  }
+
+  end(): void {
+    this.#count -= 1
+    if (this.#count === 0) this.#onDone?.()
   }
 
   /** Takes nothing new from now on; resolves when nothing is left. */

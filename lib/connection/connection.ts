@@ -27,7 +27,7 @@ import type { Greeting, Send } from './handshake.ts'
 import { Incoming } from './incoming.ts'
 import type { ResolvedConnectionOptions } from './options.ts'
 import { Outbox } from './outbox.ts'
-import { type Pending, PendingBatch, PendingCommand, Special } from './pending.ts'
+import { type Pending, PendingBatch, PendingCommand, type Rescuer, Special } from './pending.ts'
 import { PendingQueue } from './pending-queue.ts'
 import { resetFailure } from './reset.ts'
 import { awaitedConfirmations } from './subscriptions.ts'
@@ -212,6 +212,20 @@ export class Connection {
   }
 
   /**
+   * For dispatch.ts: {@link execute} with a rescuer. A hook in the record that there is anyway, instead of a `catch()`
+   * at each command: measured through a client, HOOKGAIN.
+   */
+  attempt(command: readonly Argument[], options: ExecuteOptions, rescuer: Rescuer): Promise<Reply> {
+    const { signal } = options
+    let refusal: Error
+    if (this.#state !== 'ready') refusal = this.#refusal()
+    else if (signal?.aborted) refusal = new AbortError(signal)
+    else if (this.#isFull(1)) refusal = this.#full()
+    else return this.#add(command, options, signal, false, rescuer)
+    return rescuer.rescue(refusal, command, performance.now()) ?? Promise.reject(refusal)
+  }
+
+  /**
    * Runs several commands, in order and with nothing between them, for the price of one promise. Options hold for each
    * of them.
    *
@@ -358,6 +372,7 @@ export class Connection {
     options: ExecuteOptions | undefined,
     signal: AbortSignal | undefined,
     isDecisive = false,
+    rescuer?: Rescuer,
   ): Promise<Reply> {
     const isPlain = isOrdinary(command)
     const timeout = checkTimeout(
@@ -367,6 +382,7 @@ export class Connection {
     const promise = new Promise<Reply>((resolve, reject) => {
       pending = new PendingCommand(resolve, reject, options?.replies === 'buffer', timeout, this.#now())
     })
+    if (rescuer !== undefined) pending.entrust(command, rescuer)
     if (!isPlain) pending.special = special(command)
     if (isDecisive && pending.special !== undefined) pending.special.isDecisive = true
     if (options?.onAttributes !== undefined) {

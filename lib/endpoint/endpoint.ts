@@ -14,6 +14,7 @@ import {
   type ConnectionOptions,
   connect,
   type ExecuteOptions,
+  type Rescuer,
   resolveConnectionOptions,
   watchAbort,
 } from '../connection/index.ts'
@@ -168,6 +169,15 @@ export class Endpoint {
     return shared === undefined
       ? this.#executeWhenConnected(command, options)
       : shared.execute(command, options)
+  }
+
+  /** {@link execute} with a rescuer, if the command can go at once; `undefined`: it would have to wait. */
+  attempt(
+    command: readonly Argument[],
+    options: ExecuteOptions,
+    rescuer: Rescuer,
+  ): Promise<Reply> | undefined {
+    return this.#closing === undefined ? this.#flow()?.attempt(command, options, rescuer) : undefined
   }
 
   /**

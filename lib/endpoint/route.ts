@@ -6,6 +6,9 @@ import type { HoldRequest } from './hold-queue.ts'
 /** Which server a read goes to. A preference falls back to the other kind, the others do not. */
 export type ReadFrom = 'master' | 'prefer-master' | 'replica' | 'prefer-replica'
 
+/** What a command wants of a server. */
+export type Target = 'write' | ReadFrom
+
 const READ_FROM: readonly ReadFrom[] = Object.freeze(['master', 'prefer-master', 'replica', 'prefer-replica'])
 
 /** @throws {RangeError} */
@@ -20,7 +23,7 @@ export function checkReadFrom(readFrom: unknown): asserts readFrom is ReadFrom {
 export interface Route {
   readonly isClosed: boolean
   /** Where a command goes now; `undefined`: nowhere yet, `hold()` until it is worth asking again. */
-  pick(target: 'write' | ReadFrom): Endpoint | undefined
+  pick(target: Target): Endpoint | undefined
   /**
    * Waits until `pick()` is worth another try.
    *

@@ -257,7 +257,7 @@ export class SentinelRouter implements Route {
     if (this.#isSteady) this.#doubtedAt = undefined
     this.#refreshReplicas()
     this.#publish()
-    this.#held.release() // each looks again
+    this.#release()
   }
 
   async #accept(verdict: Verdict & { kind: 'master' }): Promise<void> {
@@ -334,7 +334,7 @@ export class SentinelRouter implements Route {
       this.#later(() => this.#events.onSwitch(Object.freeze(event)))
     }
     this.#publish()
-    this.#held.release()
+    this.#release()
   }
 
   /** Looks at the replicas beside everything else: one that hangs must not delay the next question. */
@@ -349,8 +349,13 @@ export class SentinelRouter implements Route {
       if (this.isClosed) return
       if (this.#master !== master) this.#refreshReplicas()
       this.#publish()
-      this.#held.release()
+      this.#release()
     })
+  }
+
+  /** Lets go on who waits for a server that is there now. */
+  #release(): void {
+    this.#held.release((target) => this.pick(target) !== undefined)
   }
 
   /** Why those who wait find no server. */
