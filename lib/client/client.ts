@@ -102,8 +102,8 @@ export class CommandView<T extends string | Buffer = string> {
    * @throws {AbortError} `ABORT_ERR`
    * @throws {TypeError} at once: an argument that is none, a command that changes the state of its connection
    */
-  call(name: string, ...args: Argument[]): Promise<Reply> {
-    return this.#dispatcher.dispatch([name, ...args])
+  call(...command: [name: string, ...args: Argument[]]): Promise<Reply> {
+    return this.#dispatcher.dispatch(command)
   }
 
   /** A view with other settings; cheap, and with the same methods. That of a session belongs to the session. */
@@ -202,8 +202,8 @@ export class Client extends EventEmitter<ClientEvents> {
   }
 
   /** See {@link CommandView.call}. */
-  call(name: string, ...args: Argument[]): Promise<Reply> {
-    return this.#view.call(name, ...args)
+  call(...command: [name: string, ...args: Argument[]]): Promise<Reply> {
+    return this.#view.call(...command)
   }
 
   /** See {@link CommandView.with}. */
