@@ -3,12 +3,16 @@
 // harm. What is sent, and whether over a connection of its own, is its exchange's; when and whether again is decided
 // here.
 //
-// Thousands go this way at once while a master is replaced: an async function and an object each, and no more than one
-// promise for whatever is waited for.
+//   go ──server known──► at it ──connected──► sent ──reply──► done
+//    │ ▲                  │ ▲ enqueued there    │
+//    └─┴ enqueued         └─┴                   │     else the error is the last word
+//      └───── judged: at once, or after a pause ◄── failed, rescued
+//
+// Thousands go this way at once while a master is replaced, and all that they keep has to be collected: so there is
+// one object for each, which waits in the queues itself, and one promise until it is sent, instead of async functions.
 
-import { setTimeout as sleep } from 'node:timers/promises'
 import { blockingTimeout, isReadOnly } from '../commands/index.ts'
-import { type Connection, type ExecuteOptions, watchAbort } from '../connection/index.ts'
+import { type Connection, type ExecuteOptions, type Rescuer, watchAbort } from '../connection/index.ts'
 import {
   type Endpoint,
   heldBytes,
@@ -16,12 +20,14 @@ import {
   outcomeOf,
   RETRY_MS,
   type ReadFrom,
-  type Route,
+  type Target,
+  type Waiting,
 } from '../endpoint/index.ts'
 import { AbortError, ConnectionError, ReplyError, RespoolError, TimeoutError } from '../errors.ts'
 import type { Lease } from '../pool/index.ts'
 import type { Argument, Reply } from '../resp/index.ts'
 import type { AttemptOptions, Exchange } from './exchange.ts'
+import type { Router } from './router.ts'
 import type { Session } from './session.ts'
 import { closedError, type Work } from './work.ts'
 
@@ -38,115 +44,169 @@ export interface DispatchOptions extends ExecuteOptions {
   readonly session?: Session | undefined
 }
 
-/** The way of one command, all of it or after a first attempt. */
-export class Attempts {
-  readonly #route: Route
+/** The way of one command, all of it or after a first attempt. One `run()` at a time. */
+export class Attempts implements Waiting, Rescuer {
+  readonly #router: Router
   readonly #work: Work
   readonly #options: DispatchOptions
   readonly #command: readonly Argument[]
-  readonly #exchange: Exchange
+  readonly #exchange: Exchange | undefined
   /** Milliseconds for everything; 0 = no limit. A blocking command's own timeout counts in addition. */
   readonly #totalMs: number
   readonly #expiresAt: number
   /** Until when a server that takes it is looked for: a blocking command may wait there for ever, not before. */
   #giveUpAt: number
+  /** Where it is, or waits to go; `undefined`: it waits for a server. */
+  #at: Endpoint | undefined
   /** The attempt whose outcome is not known; if the command was tried again, that stays true of it. */
   #lost: ConnectionError | undefined
+  /** Of the promise of this run. */
+  #resolve!: (reply: Reply | Promise<Reply>) => void
+  #reject!: (error: unknown) => void
 
-  /** @param startedAt instant of `performance.now()` */
+  /**
+   * @param exchange what is sent; `undefined`: the command alone, over the shared connection
+   * @param startedAt instant of `performance.now()`
+   */
   constructor(
-    route: Route,
+    router: Router,
     work: Work,
     options: DispatchOptions,
     command: readonly Argument[],
-    exchange: Exchange,
+    exchange: Exchange | undefined,
     startedAt: number,
   ) {
-    this.#route = route
+    this.#router = router
     this.#work = work
     this.#options = options
     this.#command = command
     this.#exchange = exchange
-    this.#totalMs = exchange.needsLease ? totalOf(command, options.timeout) : options.timeout
+    this.#totalMs = exchange?.needsLease ? totalOf(command, options.timeout) : options.timeout
     this.#expiresAt = this.#totalMs === 0 ? Number.POSITIVE_INFINITY : startedAt + this.#totalMs
     this.#giveUpAt = options.timeout === 0 ? Number.POSITIVE_INFINITY : startedAt + options.timeout
   }
 
   /**
    * @param endpoint where it goes first, if that is known
-   * @param failure of the attempt there, if that has been made
+   * @param failure of the attempt there, if that has been made: then its connection is in the midst of things, and
+   *   nothing is done to it before the next microtask
    */
-  async run(endpoint?: Endpoint, failure?: Error): Promise<Reply> {
+  run(endpoint?: Endpoint, failure?: Error): Promise<Reply> {
     this.#work.begin()
-    try {
-      let next = endpoint
-      let isFirst = failure === undefined
-      if (next !== undefined && failure !== undefined) {
-        await undefined // its connection is in the midst of things
-        const pauseMs = this.#judge(next, failure)
-        if (pauseMs > 0) await this.#rest(pauseMs, failure)
-        next = undefined
-      }
-      for (;;) {
-        // without a pause where there is one: commands leave in the order in which they are given
-        next ??= this.#pick()
-        while (next === undefined) {
-          isFirst = false
-          await this.#hold()
-          next = this.#pick()
-        }
-        try {
-          const reply = await this.#attempt(next, isFirst)
-          if (reply !== undefined) return reply
-        } catch (error) {
-          const pauseMs = this.#judge(next, error)
-          if (pauseMs > 0) await this.#rest(pauseMs, error)
-        }
-        next = undefined
-        isFirst = false
-      }
-    } catch (error) {
-      throw this.#lastWord(error)
-    } finally {
-      this.#work.end()
-    }
+    return new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+      this.#at = endpoint
+      if (failure !== undefined) queueMicrotask(() => this.#recover(failure))
+      else if (endpoint === undefined) this.#go()
+      else this.#goTo(endpoint)
+    })
+  }
+
+  get bytes(): number {
+    return heldBytes(this.#command)
+  }
+
+  get expiresAt(): number {
+    return this.#giveUpAt
+  }
+
+  get timeout(): number {
+    return this.#options.timeout
+  }
+
+  get signal(): AbortSignal | undefined {
+    return this.#options.signal
+  }
+
+  target(): Target {
+    if (this.#exchange !== undefined) return this.#exchange.target()
+    return isReadOnly(this.#command) ? this.#options.readFrom : 'write'
+  }
+
+  /** For the queue in which it waits. */
+  proceed(): void {
+    const at = this.#at
+    if (at === undefined || at.error !== undefined) this.#go()
+    else this.#goTo(at)
+  }
+
+  /** For the queue in which it waits. */
+  fail(error: Error): void {
+    if (this.#at === undefined) this.#end(error)
+    else this.#recover(error)
+  }
+
+  /** For the connection that had it. */
+  rescue(error: Error): Promise<Reply> {
+    return this.run(this.#at, error)
   }
 
   #pick(): Endpoint | undefined {
-    return this.#route.pick(this.#exchange.target())
+    return this.#router.pick(this.target())
   }
 
-  #hold(): Promise<void> {
-    const { timeout, signal } = this.#options
-    const target = () => this.#exchange.target()
-    const bytes = heldBytes(this.#command)
-    return this.#route.hold({ bytes, expiresAt: this.#giveUpAt, timeout, signal, target })
+  /** Without a pause where there is one to go to: commands leave in the order in which they are given. */
+  #go(): void {
+    const endpoint = this.#pick()
+    this.#at = endpoint
+    if (endpoint === undefined) this.#router.enqueue(this)
+    else this.#goTo(endpoint)
   }
 
-  /** @param isFirst nothing has been waited for: the deadline is told as it was set */
-  #attempt(endpoint: Endpoint, isFirst: boolean): Promise<Reply | undefined> {
-    const exchange = this.#exchange
-    if (exchange.needsLease) return this.#attemptOnLease(endpoint)
-    const timeout = isFirst ? this.#totalMs : this.#leftMs()
-    return exchange.attempt(endpoint, endpoint.address, this.#attemptOptions(timeout))
+  #goTo(endpoint: Endpoint): void {
+    this.#at = endpoint
+    if (this.#exchange !== undefined) {
+      void this.#exchangeAt(endpoint, this.#exchange)
+      return
+    }
+    let reply: Promise<Reply> | undefined
+    try {
+      reply = endpoint.attempt(this.#command, this.#attemptOptions(), this)
+    } catch (error) {
+      this.#end(error)
+      return
+    }
+    if (reply === undefined) {
+      endpoint.enqueue(this)
+    } else {
+      this.#work.end() // the endpoint's from here on
+      this.#resolve(reply)
+    }
   }
 
-  async #attemptOnLease(endpoint: Endpoint): Promise<Reply | undefined> {
+  /** Never rejects. */
+  async #exchangeAt(endpoint: Endpoint, exchange: Exchange): Promise<void> {
+    let reply: Reply | undefined
+    try {
+      reply = await (exchange.needsLease
+        ? this.#exchangeOnLease(endpoint, exchange)
+        : exchange.attempt(endpoint, endpoint.address, this.#attemptOptions()))
+    } catch (error) {
+      this.#recover(error)
+      return
+    }
+    if (reply === undefined) {
+      this.#go()
+    } else {
+      this.#work.end()
+      this.#resolve(reply)
+    }
+  }
+
+  async #exchangeOnLease(endpoint: Endpoint, exchange: Exchange): Promise<Reply | undefined> {
     const lease = await this.#borrow(endpoint)
     try {
-      return await this.#exchange.attempt(lease, endpoint.address, this.#attemptOptions(this.#leftMs()))
+      return await exchange.attempt(lease, endpoint.address, this.#attemptOptions())
     } finally {
       await lease.close()
     }
   }
 
-  #attemptOptions(timeout: number): AttemptOptions {
+  #attemptOptions(): AttemptOptions {
     const { replies, signal } = this.#options
+    const timeout = this.#totalMs === 0 ? 0 : Math.max(Math.ceil(this.#expiresAt - performance.now()), 1)
     return { replies, signal, timeout }
-  }
-
-  #leftMs(): number {
-    return this.#totalMs === 0 ? 0 : Math.max(this.#expiresAt - performance.now(), 1)
   }
 
   /** Waits for a connection of the command's own no longer than for a server. */
@@ -171,19 +231,32 @@ export class Attempts {
     }
   }
 
-  /** @returns after how many milliseconds the command may be tried again; if it may not, throws why */
+  /** Goes on after a failed attempt, if it may. */
+  #recover(error: unknown): void {
+    let pauseMs: number
+    try {
+      pauseMs = this.#judge(this.#at as Endpoint, error)
+    } catch (final) {
+      this.#end(final)
+      return
+    }
+    if (pauseMs === 0) this.#go()
+    else setTimeout(() => this.#goAfter(pauseMs, error as Error), pauseMs)
+  }
+
+  /** @returns after how many milliseconds the command may be tried again; throws why not */
   #judge(endpoint: Endpoint, error: unknown): number {
     const { signal, isIdempotent, timeout } = this.#options
     if (!(error instanceof RespoolError)) throw error
     const isMoved = error.code === 'POOL_CLOSED' && endpoint.error !== undefined
-    if (this.#route.isClosed) throw isMoved || outcomeOf(error) === 'not-sent' ? closedError(error) : error
+    if (this.#router.isClosed) throw isMoved || outcomeOf(error) === 'not-sent' ? closedError(error) : error
     if (!isMoved && !isRetriable(error, isReadOnly(this.#command) || isIdempotent)) throw error
     if (error.mayHaveExecuted && error instanceof ConnectionError) {
       this.#lost = error
-      if (this.#exchange.needsLease)
+      if (this.#exchange?.needsLease)
         this.#giveUpAt = Math.min(this.#expiresAt, performance.now() + (timeout || Infinity))
     }
-    this.#route.report(endpoint, error)
+    this.#router.report(endpoint, error)
     if (signal?.aborted) throw new AbortError(signal)
     const leftMs = this.#giveUpAt - performance.now()
     if (leftMs <= 0) throw this.#late(error)
@@ -191,16 +264,21 @@ export class Attempts {
     return this.#pick() === endpoint ? Math.min(RETRY_MS, leftMs) : 0
   }
 
-  async #rest(ms: number, error: unknown): Promise<void> {
+  #goAfter(pauseMs: number, error: Error): void {
     const { signal } = this.#options
-    await sleep(ms)
-    if (signal?.aborted) throw new AbortError(signal)
-    if (ms < RETRY_MS || performance.now() >= this.#giveUpAt) throw this.#late(error)
+    if (signal?.aborted) this.#end(new AbortError(signal))
+    else if (pauseMs < RETRY_MS || performance.now() >= this.#giveUpAt) this.#end(this.#late(error))
+    else this.#go()
   }
 
-  #late(cause: unknown): TimeoutError {
+  #late(cause: Error): TimeoutError {
     const { timeout } = this.#options
-    return new TimeoutError(`not done within ${timeout} ms: ${(cause as Error).message}`, { timeout, cause })
+    return new TimeoutError(`not done within ${timeout} ms: ${cause.message}`, { timeout, cause })
+  }
+
+  #end(error: unknown): void {
+    this.#work.end()
+    this.#reject(this.#lastWord(error))
   }
 
   /** The error of the last attempt as that of the whole: with the deadline as it was set, and the true outcome. */

@@ -10,11 +10,12 @@
 
 import { commandName, isBlocking, isOrdinaryRead, isReadOnly, isStateful } from '../commands/index.ts'
 import type { Rescuer } from '../connection/index.ts'
-import { type Endpoint, outcomeOf, type Route } from '../endpoint/index.ts'
+import { type Endpoint, outcomeOf } from '../endpoint/index.ts'
 import { type Argument, checkCommand, type Reply } from '../resp/index.ts'
 import { Attempts, type DispatchOptions } from './attempts.ts'
 import { durableExchange } from './durable.ts'
 import { type Exchange, plainExchange } from './exchange.ts'
+import type { Router } from './router.ts'
 import { SessionRead, sessionWrite } from './session.ts'
 import { closedError, type Work } from './work.ts'
 
@@ -22,7 +23,7 @@ export type { DispatchOptions } from './attempts.ts'
 
 /** Brings the commands of one view to their servers. */
 export class Dispatcher {
-  readonly #route: Route
+  readonly #router: Router
   readonly #work: Work
   readonly #options: DispatchOptions
   /** Nothing is sent beside the commands. */
@@ -30,8 +31,8 @@ export class Dispatcher {
   /** Of the server that had the last command. */
   #rescuer: FirstAttempts | undefined
 
-  constructor(route: Route, work: Work, options: DispatchOptions) {
-    this.#route = route
+  constructor(router: Router, work: Work, options: DispatchOptions) {
+    this.#router = router
     this.#work = work
     this.#options = options
     this.#isPlain = options.durable === undefined && options.session === undefined
@@ -62,42 +63,38 @@ export class Dispatcher {
   #send(command: readonly Argument[], reads: boolean): Promise<Reply> {
     if (this.#work.isClosing) return Promise.reject(closedError())
     const owned = ownBytes(command)
-    const endpoint = this.#route.pick(reads ? this.#options.readFrom : 'write')
+    const endpoint = this.#router.pick(reads ? this.#options.readFrom : 'write')
     if (endpoint !== undefined) {
       const reply = endpoint.attempt(owned, this.#options, this.#rescuerAt(endpoint))
       if (reply !== undefined) return reply
     }
     checkCommand(owned)
-    return this.#attempts(owned, this.#plain(owned), performance.now()).run(endpoint)
+    return this.#attempts(owned, undefined, performance.now()).run(endpoint)
   }
 
   #rescuerAt(endpoint: Endpoint): FirstAttempts {
     const last = this.#rescuer
     if (last?.endpoint === endpoint) return last
     const rescuer = new FirstAttempts(endpoint, (error, command, startedAt) =>
-      this.#attempts(command, this.#plain(command), startedAt).run(endpoint, error),
+      this.#attempts(command, undefined, startedAt).run(endpoint, error),
     )
     this.#rescuer = rescuer
     return rescuer
   }
 
-  #plain(command: readonly Argument[]): Exchange {
-    return plainExchange(command, this.#options.readFrom)
-  }
-
-  #attempts(command: readonly Argument[], exchange: Exchange, startedAt: number): Attempts {
-    return new Attempts(this.#route, this.#work, this.#options, command, exchange, startedAt)
+  #attempts(command: readonly Argument[], exchange: Exchange | undefined, startedAt: number): Attempts {
+    return new Attempts(this.#router, this.#work, this.#options, command, exchange, startedAt)
   }
 }
 
 /** The same for one command alone. */
 export function dispatch(
-  route: Route,
+  router: Router,
   work: Work,
   command: readonly Argument[],
   options: DispatchOptions,
 ): Promise<Reply> {
-  return new Dispatcher(route, work, options).dispatch(command)
+  return new Dispatcher(router, work, options).dispatch(command)
 }
 
 type TryAgain = (error: Error, command: readonly Argument[], startedAt: number) => Promise<Reply>

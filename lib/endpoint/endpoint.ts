@@ -22,7 +22,7 @@ import { AbortError, ConnectionError } from '../errors.ts'
 import { type BorrowOptions, type Lease, Pool, type PoolOptions, type PoolStats } from '../pool/index.ts'
 import type { Argument, Reply } from '../resp/index.ts'
 import { deadlineOf, executeBefore } from './deadline.ts'
-import { type HoldLimits, HoldQueue, heldBytes } from './hold-queue.ts'
+import { type HoldLimits, HoldQueue, heldBytes, type Waiting } from './hold-queue.ts'
 import { Informer } from './informer.ts'
 import type { LazyLease } from './lazy-lease.ts'
 import { LazyLending } from './lazy-lending.ts'
@@ -83,11 +83,7 @@ export class Endpoint {
   readonly #held: HoldQueue
   readonly #lazy: LazyLending
   readonly #informer: Informer | undefined
-  /** Commands that wait, and those that have just been released and are about to go. */
-  #queued = 0
   #closing: Promise<void> | undefined
-  /** Tells a `close()` that nobody waits any more. */
-  #onDrained: (() => void) | undefined
   #shared: Connection | undefined
   #connecting: Promise<Connection> | undefined
   readonly #silence: SilenceWatch
@@ -171,13 +167,19 @@ export class Endpoint {
       : shared.execute(command, options)
   }
 
-  /** {@link execute} with a rescuer, if the command can go at once; `undefined`: it would have to wait. */
+  /** {@link execute} with a rescuer, if the command can go at once; `undefined`: it has to wait, see {@link enqueue}. */
   attempt(
     command: readonly Argument[],
     options: ExecuteOptions,
     rescuer: Rescuer,
   ): Promise<Reply> | undefined {
     return this.#closing === undefined ? this.#flow()?.attempt(command, options, rescuer) : undefined
+  }
+
+  /** Lets somebody wait for the shared connection, which it brings up if need be, to try {@link attempt} again then. */
+  enqueue(waiting: Waiting): void {
+    if (this.error === undefined) this.#wait(waiting)
+    else waiting.fail(this.error)
   }
 
   /**
@@ -289,11 +291,7 @@ export class Endpoint {
     if (this.#lazy.counts.out > 0) await lazyClosed
     const poolClosed = this.pool.close()
     const ownClosed = [...this.#own].map((connection) => connection.close())
-    if (this.#queued > 0) {
-      await new Promise<void>((resolve) => {
-        this.#onDrained = resolve
-      })
-    }
+    while (this.#held.length > 0) await this.#held.emptied
     if (this.#ended === undefined) this.#stop(this.#closedError())
     await Promise.all([this.#shared?.close(), poolClosed, ...ownClosed])
   }
@@ -312,15 +310,10 @@ export class Endpoint {
     this.#held.fail(error)
   }
 
-  get #isReady(): boolean {
-    return this.isConnected && !this.isSuspect
-  }
-
   /** The shared connection, if a command can go at once: it is about to. */
   #flow(): Connection | undefined {
     const shared = this.#shared
-    if (shared === undefined || shared.error !== undefined || this.#queued > 0 || this.isSuspect)
-      return undefined
+    if (shared === undefined || shared.error !== undefined || this.isSuspect) return undefined
     this.#silence.wake()
     return shared
   }
@@ -331,29 +324,32 @@ export class Endpoint {
     await this.#held.wait({ ...deadline, bytes: 0, signal })
   }
 
-  async #executeWhenConnected(
-    command: readonly Argument[],
-    options: ExecuteOptions | undefined,
-  ): Promise<Reply> {
-    if (this.#ended !== undefined) throw this.#ended
-    const deadline = deadlineOf(options, this.#options.connection.commandTimeout)
-    const { signal } = options ?? {}
-    this.#queued += 1
-    try {
-      // behind those that were released a moment ago: they go in the same microtasks
-      if (this.#isReady) await undefined
-      while (!this.#isReady) {
-        if (this.#ended !== undefined) throw this.#ended
-        if (!this.isConnected) this.#reconnect()
-        await this.#held.wait({ ...deadline, bytes: heldBytes(command), signal })
+  #executeWhenConnected(command: readonly Argument[], options: ExecuteOptions | undefined): Promise<Reply> {
+    return new Promise((resolve, reject) => {
+      const deadline = deadlineOf(options, this.#options.connection.commandTimeout)
+      const waiting: Waiting = {
+        ...deadline,
+        bytes: heldBytes(command),
+        signal: options?.signal,
+        // at once: commands leave in the order in which they were given
+        proceed: () => {
+          const shared = this.#flow()
+          if (shared === undefined) this.#wait(waiting)
+          else resolve(executeBefore(deadline, shared, command, options))
+        },
+        fail: reject,
       }
-    } finally {
-      this.#queued -= 1
-      // behind the last command, which is given to the connection in this same microtask
-      if (this.#queued === 0 && this.#onDrained !== undefined) setImmediate(this.#onDrained)
+      this.#wait(waiting)
+    })
+  }
+
+  #wait(waiting: Waiting): void {
+    if (this.#ended !== undefined) {
+      waiting.fail(this.#ended)
+      return
     }
-    this.#silence.wake()
-    return await executeBefore(deadline, this.#shared as Connection, command, options)
+    if (!this.isConnected) this.#reconnect()
+    this.#held.add(waiting)
   }
 
   /** Dials, unless that is under way or about to be. What becomes of it is seen to in `#connect()`. */

@@ -6,6 +6,7 @@ export {
   HoldQueue,
   type HoldRequest,
   heldBytes,
+  type Waiting,
 } from './hold-queue.ts'
 export { LazyLease } from './lazy-lease.ts'
 export { numberOption } from './number-option.ts'

@@ -78,8 +78,9 @@ export class Replicas {
 
   /** Takes one out, as when it is promoted: its reads end here and go elsewhere. */
   remove(address: string, error: Error): void {
-    this.#replicas.get(address)?.endpoint.fence(error)
+    const replica = this.#replicas.get(address)
     this.#replicas.delete(address)
+    replica?.endpoint.fence(error)
   }
 
   /** Finishes the work of all, of those that are gone from the list as well. */

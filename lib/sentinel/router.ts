@@ -18,6 +18,7 @@ import {
   type ReadFrom,
   type Route,
   refusalOf,
+  type Waiting,
 } from '../endpoint/index.ts'
 import { ConnectionError, PoolError, type RespoolError, SentinelError } from '../errors.ts'
 import { discover, type Verdict } from './discovery.ts'
@@ -152,9 +153,15 @@ export class SentinelRouter implements Route {
   }
 
   hold(request: HoldRequest): Promise<void> {
-    if (this.#state === 'closed') return Promise.reject(closedError())
-    if (this.#hopeless !== undefined) return Promise.reject(this.#hopeless)
-    return this.#held.wait(request)
+    const refusal = this.#refusal
+    return refusal === undefined ? this.#held.wait(request) : Promise.reject(refusal)
+  }
+
+  /** {@link hold} without a promise. */
+  enqueue(waiting: Waiting): void {
+    const refusal = this.#refusal
+    if (refusal === undefined) this.#held.add(waiting)
+    else waiting.fail(refusal)
   }
 
   report(endpoint: Endpoint, error: Error): void {
@@ -198,6 +205,11 @@ export class SentinelRouter implements Route {
     this.#stop()
     this.#master?.fence(error)
     this.#replicas.destroy(error)
+  }
+
+  /** Why nobody is to wait. */
+  get #refusal(): Error | undefined {
+    return this.#state === 'closed' ? closedError() : this.#hopeless
   }
 
   /** Whether there is a master that gives no cause to doubt it. */
