@@ -147,10 +147,9 @@ export class Endpoint {
     return this.#shared?.silence ?? 0
   }
 
-  /** Commands under way, here and on leases: what balancing goes by. */
+  /** Commands under way, here and on leases: what balancing goes by, for each read. */
   get load(): number {
-    const { activeCount, idleCount } = this.pool.stats()
-    return (this.#shared?.pendingCount ?? 0) + this.#held.length + activeCount - idleCount
+    return (this.#shared?.pendingCount ?? 0) + this.#held.length + this.pool.busyCount
   }
 
   /**

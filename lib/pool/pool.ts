@@ -107,6 +107,12 @@ export class Pool<T extends PooledConnection = Connection> {
     return this.#context.counters.snapshot({ activeCount, idleCount: stock.idleCount, waitingCount })
   }
 
+  /** Connections that are lent or about to be: those of {@link stats} that are not idle, without a snapshot. */
+  get busyCount(): number {
+    const { activeCount, stock } = this.#lending
+    return activeCount - stock.idleCount
+  }
+
   /** Who holds what, the longest first: all leases that are out. Only with `leakTimeout` or `leakStacks`. */
   holders(): LeaseHolder<T>[] {
     return this.#lending.leaks.holders()

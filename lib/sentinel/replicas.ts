@@ -54,15 +54,26 @@ export class Replicas {
     return this.#replicas.has(address)
   }
 
-  /** The healthy replica with the least under way. */
+  /** The healthy replica with the least under way. Asked for each read, so it makes no lists. */
   pick(): Endpoint | undefined {
-    const healthy = [...this.#replicas.values()].filter((replica) => replica.healthy)
-    if (healthy.length === 0) return undefined
-    this.#turn = (this.#turn + 1) % healthy.length
+    let count = 0
+    for (const { healthy } of this.#replicas.values()) if (healthy) count += 1
+    if (count === 0) return undefined
+    this.#turn = (this.#turn + 1) % count
     let best: Endpoint | undefined
-    for (let i = 0; i < healthy.length; i += 1) {
-      const { endpoint } = healthy[(this.#turn + i) % healthy.length] as Replica
-      if (best === undefined || endpoint.load < best.load) best = endpoint
+    let leastLoad = 0
+    let bestPlace = 0
+    let i = 0
+    for (const { healthy, endpoint } of this.#replicas.values()) {
+      if (!healthy) continue
+      const { load } = endpoint
+      const place = (i + count - this.#turn) % count
+      if (best === undefined || load < leastLoad || (load === leastLoad && place < bestPlace)) {
+        best = endpoint
+        leastLoad = load
+        bestPlace = place
+      }
+      i += 1
     }
     return best
   }
