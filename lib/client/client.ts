@@ -68,8 +68,8 @@ export class CommandView<T extends string | Buffer = string> {
   static {
     runTyped = (view, command, shaper) => {
       const shape = shaper?.(command, view.#options.replies === 'buffer')
-      const reply = view.#dispatcher.dispatch(command)
-      return shape === undefined ? reply : reply.then(shape)
+      if (shape === undefined) return view.#dispatcher.dispatch(command)
+      return view.#dispatcher.dispatch(command, true).then(shape)
     }
     defineMethods(CommandView.prototype, runTyped)
   }

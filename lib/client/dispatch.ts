@@ -40,11 +40,12 @@ export class Dispatcher {
 
   /**
    * @param command its array is given away; its bytes stay the caller's
+   * @param isFlat maps and sets may come as arrays, in the form of RESP2; they need not
    * @throws {TypeError} at once: an argument that is none, or a command that is not for a shared connection
    */
-  dispatch(command: readonly Argument[]): Promise<Reply> {
+  dispatch(command: readonly Argument[], isFlat = false): Promise<Reply> {
     const reads = this.#isPlain ? isOrdinaryRead(command) : undefined
-    return reads === undefined ? this.#dispatchOther(command) : this.#send(command, reads)
+    return reads === undefined ? this.#dispatchOther(command) : this.#send(command, reads, isFlat)
   }
 
   #dispatchOther(command: readonly Argument[]): Promise<Reply> {
@@ -54,18 +55,18 @@ export class Dispatcher {
         `${commandName(command)} changes the state of its connection: borrow one with lease() or use() for it`,
       )
     }
-    if (this.#isPlain && !isBlocking(command)) return this.#send(command, isReadOnly(command))
+    if (this.#isPlain && !isBlocking(command)) return this.#send(command, isReadOnly(command), false)
     const owned = ownBytes(command)
     const exchange = exchangeOf(owned, this.#options)
     return this.#attempts(owned, exchange, performance.now()).run()
   }
 
-  #send(command: readonly Argument[], reads: boolean): Promise<Reply> {
+  #send(command: readonly Argument[], reads: boolean, isFlat: boolean): Promise<Reply> {
     if (this.#work.isClosing) return Promise.reject(closedError())
     const owned = ownBytes(command)
     const endpoint = this.#router.pick(reads ? this.#options.readFrom : 'write')
     if (endpoint !== undefined) {
-      const reply = endpoint.attempt(owned, this.#options, this.#rescuerAt(endpoint))
+      const reply = endpoint.attempt(owned, this.#options, this.#rescuerAt(endpoint), isFlat)
       if (reply !== undefined) return reply
     }
     checkCommand(owned)

@@ -214,14 +214,21 @@ export class Connection {
   /**
    * For dispatch.ts: {@link execute} with a rescuer. A hook in the record that there is anyway, instead of a `catch()`
    * at each command: measured through a client, HOOKGAIN.
+   *
+   * @param isFlat maps and sets may come as arrays, in the form of RESP2
    */
-  attempt(command: readonly Argument[], options: ExecuteOptions, rescuer: Rescuer): Promise<Reply> {
+  attempt(
+    command: readonly Argument[],
+    options: ExecuteOptions,
+    rescuer: Rescuer,
+    isFlat = false,
+  ): Promise<Reply> {
     const { signal } = options
     let refusal: Error
     if (this.#state !== 'ready') refusal = this.#refusal()
     else if (signal?.aborted) refusal = new AbortError(signal)
     else if (this.#isFull(1)) refusal = this.#full()
-    else return this.#add(command, options, signal, false, rescuer)
+    else return this.#add(command, options, signal, false, rescuer, isFlat)
     return rescuer.rescue(refusal, command, performance.now()) ?? Promise.reject(refusal)
   }
 
@@ -373,6 +380,7 @@ export class Connection {
     signal: AbortSignal | undefined,
     isDecisive = false,
     rescuer?: Rescuer,
+    isFlat = false,
   ): Promise<Reply> {
     const isPlain = isOrdinary(command)
     const timeout = checkTimeout(
@@ -382,7 +390,7 @@ export class Connection {
     const promise = new Promise<Reply>((resolve, reject) => {
       pending = new PendingCommand(resolve, reject, options?.replies === 'buffer', timeout, this.#now())
     })
-    if (rescuer !== undefined) pending.entrust(command, rescuer)
+    if (rescuer !== undefined) pending.entrust(command, rescuer, isFlat)
     if (!isPlain) pending.special = special(command)
     if (isDecisive && pending.special !== undefined) pending.special.isDecisive = true
     if (options?.onAttributes !== undefined) {

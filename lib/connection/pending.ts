@@ -53,6 +53,8 @@ export interface Pending {
   /** Replies that are still owed, whoever still wants them. */
   owed: number
   readonly asBytes: boolean
+  /** Maps and sets in its reply as arrays. */
+  readonly isFlat: boolean
   /** Milliseconds, 0 = none. */
   readonly timeout: number
   /** Instant of `performance.now()`, rounded up. */
@@ -75,6 +77,7 @@ export class PendingCommand implements Pending {
   #rescuer: Rescuer | undefined = undefined
   #command: readonly Argument[] | undefined = undefined
   readonly asBytes: boolean
+  isFlat = false
   readonly timeout: number
   readonly startedAt: number
   owed = 1
@@ -98,9 +101,10 @@ export class PendingCommand implements Pending {
   }
 
   /** If it fails, the rescuer is asked. */
-  entrust(command: readonly Argument[], rescuer: Rescuer): void {
+  entrust(command: readonly Argument[], rescuer: Rescuer, isFlat: boolean): void {
     this.#command = command
     this.#rescuer = rescuer
+    this.isFlat = isFlat
   }
 
   take(reply: Reply): void {
@@ -130,6 +134,7 @@ export class PendingBatch implements Pending {
   readonly #outcomes: (Reply | Error)[] = []
   readonly #count: number
   readonly asBytes: boolean
+  readonly isFlat = false
   readonly timeout: number
   readonly startedAt: number
   owed: number

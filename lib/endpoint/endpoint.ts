@@ -171,8 +171,10 @@ export class Endpoint {
     command: readonly Argument[],
     options: ExecuteOptions,
     rescuer: Rescuer,
+    isFlat = false,
   ): Promise<Reply> | undefined {
-    return this.#closing === undefined ? this.#flow()?.attempt(command, options, rescuer) : undefined
+    if (this.#closing !== undefined) return undefined
+    return this.#flow()?.attempt(command, options, rescuer, isFlat)
   }
 
   /** Lets somebody wait for the shared connection, which it brings up if need be, to try {@link attempt} again then. */

@@ -43,19 +43,18 @@ test('a command with a rescuer ends as that says, and without its word by its er
   const end = Promise.resolve('better')
   for (const word of [end, undefined]) {
     const one = command(settled)
-    one.entrust(['GET', 'k'], {
-      rescue: (...question) => {
-        asked.push(question)
-        return word
-      },
-    })
+    const rescue = (...question: unknown[]) => {
+      asked.push(question)
+      return word
+    }
+    one.entrust(['GET', 'k'], { rescue }, false)
     one.take(error)
     one.fail(new Error('second'))
   }
   assert.deepEqual(settled, [end, { rejected: error }])
   assert.deepEqual(asked, new Array(2).fill([error, ['GET', 'k'], 0]))
   const fine = command(settled)
-  fine.entrust(['GET', 'k'], { rescue: () => assert.fail('nothing to rescue') })
+  fine.entrust(['GET', 'k'], { rescue: () => assert.fail('nothing to rescue') }, false)
   fine.take('value')
   assert.equal(settled[2], 'value')
 })
