@@ -3,10 +3,10 @@
 // harm. What is sent, and whether over a connection of its own, is its exchange's; when and whether again is decided
 // here.
 //
-//   go ──server known──► at it ──connected──► sent ──reply──► done
-//    │ ▲                  │ ▲ enqueued there    │
-//    └─┴ enqueued         └─┴                   │     else the error is the last word
-//      └───── judged: at once, or after a pause ◄── failed, rescued
+//   go ──┬── a server ──► go to it ──┬── connected ──► sent ──► reply
+//        └── nobody: enqueued         └── not yet: enqueued there
+//
+//   released: goes on      failed, there or sent: judged, then go again, at once or after a pause, or the last word
 //
 // Thousands go this way at once while a master is replaced, and all that they keep has to be collected: so there is
 // one object for each, which waits in the queues itself, and one promise until it is sent, instead of async functions.

@@ -212,8 +212,8 @@ export class Connection {
   }
 
   /**
-   * For dispatch.ts: {@link execute} with a rescuer. A hook in the record that there is anyway, instead of a `catch()`
-   * at each command: measured through a client, HOOKGAIN.
+   * For dispatch.ts: {@link execute} with a rescuer, a hook in the record that there is anyway. A `catch()` at each
+   * command, which is a promise and a closure, would cost a third of the command.
    *
    * @param isFlat maps and sets may come as arrays, in the form of RESP2
    */
