@@ -1,5 +1,5 @@
 // Brings commands that were collected to a server, in one piece, and by the outcomes to the next one. The outcome rule
-// is that of dispatch.ts, and the order of the commands is kept beside it:
+// is that of attempts.ts, and the order of the commands is kept beside it:
 //
 //   outcomes   v v v ✗ v ✗ …      what failed first, and may be tried again, is tried again with all behind it,
 //                    └──tail──     or not at all: if each command of the tail either certainly did not run or may
@@ -217,7 +217,14 @@ class BatchAttempts {
     const { commands } = this.#batch
     const bytes = commands.reduce((sum, command) => sum + heldBytes(command), 0)
     for (;;) {
-      await this.#router.hold({ bytes, count: commands.length, expiresAt: this.#expiresAt, timeout, signal })
+      await this.#router.hold({
+        bytes,
+        count: commands.length,
+        expiresAt: this.#expiresAt,
+        timeout,
+        signal,
+        target: () => this.#exchange.target(),
+      })
       const endpoint = this.#pick()
       if (endpoint !== undefined) return endpoint
     }

@@ -80,7 +80,16 @@ export function connectionEffect(command: readonly Argument[]): ConnectionEffect
  * containers such as `CLIENT`, are never ordinary and are looked at in full.
  */
 export function isOrdinary(command: readonly Argument[]): boolean {
-  return ordinaryNames.has(command[0])
+  return ordinaryBits.has(command[0])
+}
+
+/**
+ * Of an {@link isOrdinary} command whether it is {@link isReadOnly} too, for the price of the one question; of all
+ * others `undefined`.
+ */
+export function isOrdinaryRead(command: readonly Argument[]): boolean | undefined {
+  const bits = ordinaryBits.get(command[0])
+  return bits === undefined ? undefined : (bits & CommandBit.readOnly) !== 0
 }
 
 /** Whether the command needs a connection of its own: whoever shared it would get its effect too. */
@@ -202,10 +211,10 @@ const containers = new Set(
   commandRows.filter(([name]) => name.includes(' ')).map(([name]) => name.slice(0, name.indexOf(' '))),
 )
 
-/** In capitals and in small letters. */
-const ordinaryNames: ReadonlySet<unknown> = new Set(
+/** Of the ordinary commands, in capitals and in small letters, their bits. */
+const ordinaryBits: ReadonlyMap<unknown, number> = new Map(
   commandRows
     .filter(([name, bits]) => !name.includes(' ') && !effects.has(name) && (bits & CommandBit.blocking) === 0)
     .filter(([name]) => !containers.has(name))
-    .flatMap(([name]) => [name, name.toLowerCase()]),
+    .flatMap(([name, bits]) => [[name, bits] as const, [name.toLowerCase(), bits] as const]),
 )

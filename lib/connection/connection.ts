@@ -31,7 +31,7 @@ import type { Greeting, Send } from './handshake.ts'
 import { Incoming } from './incoming.ts'
 import type { ResolvedConnectionOptions } from './options.ts'
 import { Outbox } from './outbox.ts'
-import { type Pending, PendingBatch, PendingCommand, Special } from './pending.ts'
+import { type Pending, PendingBatch, PendingCommand, type Rescuer, Special } from './pending.ts'
 import { PendingQueue } from './pending-queue.ts'
 import { resetFailure } from './reset.ts'
 import { awaitedConfirmations } from './subscriptions.ts'
@@ -231,6 +231,27 @@ export class Connection {
   }
 
   /**
+   * For dispatch.ts: {@link execute} with a rescuer, a hook in the record that there is anyway. A `catch()` at each
+   * command, which is a promise and a closure, would cost a third of the command.
+   *
+   * @param isFlat maps and sets may come as arrays, in the form of RESP2
+   */
+  attempt(
+    command: readonly Argument[],
+    options: ExecuteOptions,
+    rescuer: Rescuer,
+    isFlat = false,
+  ): Promise<Reply> {
+    const { signal } = options
+    let refusal: Error
+    if (this.#state !== 'ready') refusal = this.#refusal()
+    else if (signal?.aborted) refusal = new AbortError(signal)
+    else if (this.#isFull(1)) refusal = this.#full()
+    else return this.#add(command, options, signal, false, rescuer, isFlat)
+    return rescuer.rescue(refusal, command, performance.now()) ?? Promise.reject(refusal)
+  }
+
+  /**
    * Runs several commands, in order and with nothing between them, for the price of one promise. Options hold for each
    * of them. With a transaction among them all are written or none is, and all have the same deadline.
    *
@@ -383,6 +404,8 @@ export class Connection {
     options: ExecuteOptions | undefined,
     signal: AbortSignal | undefined,
     isDecisive = false,
+    rescuer?: Rescuer,
+    isFlat = false,
   ): Promise<Reply> {
     const isPlain = isOrdinary(command)
     const timeout = checkTimeout(
@@ -392,6 +415,7 @@ export class Connection {
     const promise = new Promise<Reply>((resolve, reject) => {
       pending = new PendingCommand(resolve, reject, options?.replies === 'buffer', timeout, this.#now())
     })
+    if (rescuer !== undefined) pending.entrust(command, rescuer, isFlat)
     if (!isPlain) pending.special = special(command)
     if (isDecisive && pending.special !== undefined) pending.special.isDecisive = true
     if (options?.onAttributes !== undefined) {

@@ -62,7 +62,7 @@ export class RolePool {
       if (signal?.aborted) throw new AbortError(signal)
       const endpoint = this.#route.isClosed ? undefined : this.#route.pick(this.#target)
       if (endpoint === undefined) {
-        await this.#route.hold({ bytes: 0, expiresAt, timeout, signal, target: this.#target })
+        await this.#route.hold({ bytes: 0, expiresAt, timeout, signal, target: () => this.#target })
         continue
       }
       if (endpoint === last) await sleep(RETRY_MS)
