@@ -71,12 +71,13 @@ class Team {
 
   async join(name, where) {
     const { node, builds, server } = this.#plan
-    const { runtime, without = [] } = clients[name]
+    const { runtime, bySentinel, without = [] } = clients[name]
     const { over = 'tcp' } = workloads[this.#work]
     if (without.includes(over)) return this.#note(`${name} has no ${over}`)
     const binary = runtime === 'bun' ? findBun() : node
     if (binary === undefined) return this.#note(`${name}: ${runtime} is not installed`)
-    const task = { client: name, work: this.#work, where, builds }
+    const sentinel = bySentinel ? await server.sentinel() : undefined
+    const task = { client: name, work: this.#work, where: { ...where, sentinel }, builds }
     const { next, ask, stop } = talkTo(start([binary, WORKER, JSON.stringify(task)], CLIENT_CORE), name)
     const round = async (ms) => {
       const before = server.cpu()

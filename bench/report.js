@@ -4,6 +4,13 @@ import { clients } from './clients/index.js'
 import { digits, median, medianOf, ratio, short } from './statistics.js'
 import { workloads } from './workloads.js'
 
+/** Rows that are compared to the bare connection, and what that column is called. */
+const CLIENT_ROWS = [
+  ['respool-client', 'typed methods'],
+  ['respool-client-call', 'call()'],
+  ['respool-client-sentinel', 'over Sentinel'],
+]
+
 /** A row of cells as text in columns. */
 export function columns(rows, first = 22, other = 13) {
   return rows
@@ -70,8 +77,37 @@ export function describeAsMarkdown({ runtime, server, versions, rounds, ms, resu
       ),
     )
   }
+  const overClient = known.filter(([, samples]) => samples['respool-client'])
+  if (overClient.length > 0) {
+    parts.push(
+      'Through `createClient()`, against the bare connection:',
+      markdownTable(
+        ['work', 'client, ops/s', 'CPU, µs/op', ...CLIENT_ROWS.flatMap(([, title]) => [title, 'CPU'])],
+        `lrr${'rr'.repeat(CLIENT_ROWS.length)}`,
+        overClient.map(clientRow),
+      ),
+    )
+  }
   if (notes.length > 0) parts.push(notes.map((note) => `* ${note}`).join('\n'))
   return parts.join('\n\n')
+}
+
+/** The client, and its ways, beside the bare connection. */
+function clientRow([work, samples]) {
+  const { respool, 'respool-client': client } = samples
+  const against = (name) =>
+    samples[name] === undefined
+      ? ['–', '–']
+      : [
+          `${ratio(samples[name], respool, 'ops').toFixed(2)} ×`,
+          ratio(samples[name], respool, 'cpu').toFixed(2),
+        ]
+  return [
+    workloads[work].title,
+    short(medianOf(client, 'ops')),
+    digits(medianOf(client, 'cpu')),
+    ...CLIENT_ROWS.flatMap(([name]) => against(name)),
+  ]
 }
 
 /** respool beside raw, the peer with the highest throughput and the one that needs the least CPU. */

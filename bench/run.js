@@ -50,7 +50,9 @@ async function runAll() {
   const works = pick(Object.keys(workloads), values.work, 'workload')
   const named = pick(Object.keys(clients), values.clients, 'client', [])
   const setting = readSetting(values)
-  if (named.includes('respool-other') && !setting.builds.other) fail("'respool-other' needs --against")
+  for (const name of named) {
+    if (name.endsWith('-other') && !setting.builds.other) fail(`'${name}' needs --against`)
+  }
   const [rounds, ms, warmup] = ['rounds', 'ms', 'warmup'].map((name) => integer(values, name, 1))
   const server = await startServer()
   const notes = []

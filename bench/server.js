@@ -1,7 +1,7 @@
 // The server of a run: on a free port of the loopback, on a unix socket, and with TLS where it can, all at once.
 
 import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { mainThreadCpu, SERVER_CORE, scratch, start } from './processes.js'
@@ -14,7 +14,7 @@ const START_MS = 5_000
  * Starts one; `RESPOOL_SERVER` names another than `redis-server`.
  *
  * @returns `where` how it is reached by each transport that it has, `version`, `admin(...command)`, `cpu()` its
- *   main thread's so far, and `stop()`
+ *   main thread's so far, `sentinel()` how it is reached by a sentinel, which is started then, and `stop()`
  */
 export async function startServer() {
   const certificate = makeCertificate()
@@ -52,7 +52,7 @@ async function tryToStart(certificate) {
     `--${key}`,
     ...(value === '' ? [''] : String(value).split(' ')),
   ])
-  const child = start([process.env.RESPOOL_SERVER ?? 'redis-server', ...flags], SERVER_CORE)
+  const child = start([program(), ...flags], SERVER_CORE)
   child.stdout.resume()
   const socket = await dialUntil(where.tcp, child)
   if (socket === undefined) return undefined
@@ -62,6 +62,7 @@ async function tryToStart(certificate) {
     return reply
   }
   const info = await admin('INFO', 'server')
+  let sentinel
   // Valkey tells both
   const [, name, number] = /(valkey)_version:(\S+)/.exec(info) ?? /(redis)_version:(\S+)/.exec(info)
   return {
@@ -69,8 +70,36 @@ async function tryToStart(certificate) {
     version: `${name} ${number}`,
     admin,
     cpu: () => mainThreadCpu(child.pid),
+    sentinel: () => {
+      sentinel ??= startSentinel(where.tcp)
+      return sentinel
+    },
     stop: () => child.kill('SIGKILL'),
   }
+}
+
+/** One that watches the server, and is alone: what a client that finds its master by sentinels is told. */
+async function startSentinel({ host, port: masterPort }) {
+  const port = await freePort()
+  const dir = mkdtempSync(join(scratch, 'sentinel-'))
+  const file = join(dir, 'sentinel.conf')
+  const settings = [
+    `bind ${HOST}`,
+    `port ${port}`,
+    `dir ${dir}`,
+    `sentinel monitor bench ${host} ${masterPort} 1`,
+  ]
+  writeFileSync(file, settings.join('\n'))
+  const child = start([program(), file, '--sentinel'], SERVER_CORE)
+  child.stdout.resume()
+  const socket = await dialUntil({ host: HOST, port }, child)
+  if (socket === undefined) throw new Error('the sentinel did not start')
+  socket.destroy()
+  return { name: 'bench', sentinels: [`${HOST}:${port}`] }
+}
+
+function program() {
+  return process.env.RESPOOL_SERVER ?? 'redis-server'
 }
 
 /** `undefined` when the process ended or the time is over. */

@@ -41,23 +41,97 @@ async function writeModule() {
   writeFileSync(join(root, 'dist/respool.js'), outputFiles[0]?.text ?? '')
 }
 
-/** Copies the declarations that are reached from the public ones; of the others no user's compiler needs to know. */
+/**
+ * Copies the declarations that are reached from the public ones; of the others no user's compiler needs to know. Of the
+ * doors of the layers, too, only that is copied which somebody comes for.
+ */
 function writeTypes() {
   rmSync(types, { recursive: true, force: true })
-  const wanted = new Set([join(source, 'index.d.ts')])
-  // A set gives what is added to it while it is walked through.
-  for (const path of wanted) {
-    const narrow = readFileSync(path, 'utf8').replace(/^(?: {4})+/gm, (indent) =>
-      '\t'.repeat(indent.length / 4),
-    )
-    const text = narrow.replace(specifier, (_, before, quote, name) => {
-      wanted.add(join(dirname(path), `${name}.d.ts`))
-      return `${before}${quote}${name}.js${quote}`
-    })
+  for (const [path, names] of reachable(join(source, 'index.d.ts'))) {
+    const narrow = textOf(path).replace(/^(?: {4})+/gm, (indent) => '\t'.repeat(indent.length / 4))
+    const text = isDoor(path) ? narrow.replace(clause, (all) => keep(all, names)) : narrow
     const copy = join(types, relative(source, path))
     mkdirSync(dirname(copy), { recursive: true })
-    writeFileSync(copy, text)
+    writeFileSync(copy, text.replace(specifier, '$1$2$3.js$2'))
   }
+}
+
+/**
+ * All files from here on, each with the names that others want of it.
+ *
+ * @param {string} start
+ * @returns {Map<string, Set<string>>}
+ */
+function reachable(start) {
+  /** @type {Map<string, Set<string>>} */
+  const wanted = new Map([[start, new Set()]])
+  const open = [start]
+  for (let path = open.pop(); path !== undefined; path = open.pop()) {
+    const text = textOf(path)
+    const want = (/** @type {string} */ name, /** @type {string[]} */ names) => {
+      const target = join(dirname(/** @type {string} */ (path)), `${name}.d.ts`)
+      const known = wanted.get(target)
+      const all = new Set([...(known ?? []), ...names])
+      wanted.set(target, all)
+      if (all.size !== (known?.size ?? -1)) open.push(target)
+    }
+    const names = wanted.get(path) ?? new Set()
+    const isKept = (/** @type {string} */ name) => !isDoor(path) || path === start || names.has(name)
+    for (const [, list = '', name = ''] of text.matchAll(clause)) {
+      const items = itemsOf(list).filter((item) => isKept(item.public))
+      if (items.length > 0)
+        want(
+          name,
+          items.map((item) => item.own),
+        )
+    }
+    // `export * from` and `import('…')`
+    for (const [, , , name = ''] of text.replace(clause, '').matchAll(specifier)) want(name, [])
+  }
+  return wanted
+}
+
+/**
+ * A file without the imports that nothing in it needs any more, now that what is internal has been left out.
+ *
+ * @param {string} path
+ */
+function textOf(path) {
+  const text = readFileSync(path, 'utf8')
+  const code = text.replace(clause, '').replace(/\/\*.*?\*\//gs, '')
+  return text.replace(clause, (all, list) => {
+    if (!all.startsWith('import')) return all
+    const used = itemsOf(list).filter((item) => new RegExp(`\\b${item.public}\\b`).test(code))
+    return keep(all, new Set(used.map((item) => item.public)))
+  })
+}
+
+/** What a clause imports or exports by name, and from where. */
+const clause = /^(?:import|export)(?: type)? \{([^}]*)\} from ['"](\.[^'"]+)\.ts['"];?\n/gm
+
+/** @param {string} list `type A, B as C` */
+function itemsOf(list) {
+  return list
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '')
+    .map((item) => {
+      const [own = '', name = own] = item.replace(/^type /, '').split(' as ')
+      return { item, own, public: name }
+    })
+}
+
+/** @param {string} all a clause @param {Set<string>} names */
+function keep(all, names) {
+  const [, list = ''] = new RegExp(clause.source).exec(all) ?? []
+  const items = itemsOf(list).filter((item) => names.has(item.public))
+  if (items.length === 0) return ''
+  return all.replace(`{${list}}`, `{ ${items.map(({ item }) => item).join(', ')} }`)
+}
+
+/** @param {string} path the door of a layer, not that of the package */
+function isDoor(path) {
+  return path.endsWith('/index.d.ts') && path !== join(source, 'index.d.ts')
 }
 
 if (isMain(import.meta.url)) {

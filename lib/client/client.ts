@@ -15,7 +15,7 @@ import type { Lease } from '../pool/index.ts'
 import type { Argument, Reply } from '../resp/index.ts'
 import { BoundEmitter, type SentinelEvents, SentinelRouter, type Topology } from '../sentinel/index.ts'
 import type { Commands } from './commands.gen.ts'
-import { type DispatchOptions, dispatch } from './dispatch.ts'
+import { Dispatcher, type DispatchOptions, dispatch } from './dispatch.ts'
 import { checkDurable } from './durable.ts'
 import { contextualEmit } from './listeners.ts'
 import { defineMethods } from './methods.ts'
@@ -89,8 +89,8 @@ export class CommandView<T extends string | Buffer = string> {
   static {
     runTyped = (view, command, shaper) => {
       const shape = shaper?.(command, view.#options.replies === 'buffer')
-      const reply = dispatch(view.#router, view.#work, command, view.#options)
-      return shape === undefined ? reply : reply.then(shape)
+      if (shape === undefined) return view.#dispatcher.dispatch(command)
+      return view.#dispatcher.dispatch(command, true).then(shape)
     }
     defineMethods(CommandView.prototype, runTyped)
   }
@@ -98,6 +98,7 @@ export class CommandView<T extends string | Buffer = string> {
   readonly #router: Router
   readonly #work: Work
   readonly #options: DispatchOptions
+  readonly #dispatcher: Dispatcher
 
   /** For {@link Client}. */
   /** @internal A client makes them. */
@@ -105,6 +106,7 @@ export class CommandView<T extends string | Buffer = string> {
     this.#router = router
     this.#work = work
     this.#options = options
+    this.#dispatcher = new Dispatcher(router, work, options)
   }
 
   /**
@@ -122,8 +124,8 @@ export class CommandView<T extends string | Buffer = string> {
    * @throws {AbortError} `ABORT_ERR`
    * @throws {TypeError} at once: an argument that is none, a command that changes the state of its connection
    */
-  call(name: string, ...args: Argument[]): Promise<Reply> {
-    return dispatch(this.#router, this.#work, [name, ...args], this.#options)
+  call(...command: [name: string, ...args: Argument[]]): Promise<Reply> {
+    return this.#dispatcher.dispatch(command)
   }
 
   /**
@@ -381,8 +383,8 @@ export class Client extends BoundEmitter<ClientEvents> {
   }
 
   /** See {@link CommandView.call}. */
-  call(name: string, ...args: Argument[]): Promise<Reply> {
-    return this.#view.call(name, ...args)
+  call(...command: [name: string, ...args: Argument[]]): Promise<Reply> {
+    return this.#view.call(...command)
   }
 
   /** See {@link CommandView.pipeline}. */

@@ -1,86 +1,125 @@
-// Brings a command to a server and, by the outcome of a failure, to the next one: what was not sent or was
-// refused is tried again until the deadline; what may have run only if running it twice does no harm.
+// Brings a command to a server. As a rule that is one attempt on the shared connection of the server that the route
+// names, and it succeeds: this file is that way, and keeps it short. What takes more (nobody to send it to yet, a
+// connection that is not up, an attempt that failed, a connection of the command's own) is attempts.ts.
 //
 // Reads go where `readFrom` says, by the command's own flags; blocking commands go over a connection of their
 // own, from the pool of the same server; commands that change the state of a connection are not taken here. What is
-// sent beside a command, for a session or a durable write, is its exchange's; when and whether again is decided here.
+// sent beside a command, for a session or a durable write, is its exchange's.
+//
+// Measured, GET with 100 in flight over a socket that costs nothing: 30 ns more than the connection alone (250), where
+// a promise, a closure, a clock and five look-ups for each command took 150.
 
-import { setTimeout as sleep } from 'node:timers/promises'
-import { blockingTimeout, commandName, isBlocking, isReadOnly, isStateful } from '../commands/index.ts'
-import { type Connection, type ExecuteOptions, watchAbort } from '../connection/index.ts'
-import {
-  type Endpoint,
-  heldBytes,
-  isMadeUp,
-  isRetriable,
-  outcomeOf,
-  RETRY_MS,
-  type ReadFrom,
-  type Route,
-} from '../endpoint/index.ts'
-import { AbortError, ConnectionError, ReplyError, RespoolError, TimeoutError } from '../errors.ts'
-import type { Lease } from '../pool/index.ts'
+import { commandName, isBlocking, isOrdinaryRead, isReadOnly, isStateful } from '../commands/index.ts'
+import type { Rescuer } from '../connection/index.ts'
+import { type Endpoint, outcomeOf, type Route } from '../endpoint/index.ts'
 import { type Argument, checkCommand, type Reply } from '../resp/index.ts'
-import { executeUnblockably } from './blocking.ts'
+import { Attempts, type DispatchOptions } from './attempts.ts'
 import { durableExchange } from './durable.ts'
 import { type Exchange, plainExchange } from './exchange.ts'
-import { type Session, SessionRead, sessionWrite } from './session.ts'
+import { SessionRead, sessionWrite } from './session.ts'
 import { closedError, type Work } from './work.ts'
 
-/** How a command is run: what the connection needs to know, and where it may go and go again. */
-export interface DispatchOptions extends ExecuteOptions {
-  readonly readFrom: ReadFrom
-  /** Milliseconds by which a replica's data may be old; `undefined`: as the route has it. */
-  readonly maxStaleness?: number | undefined
-  /** Running it twice does no harm, though it is not read-only. */
-  readonly isIdempotent: boolean
-  /** Milliseconds for all attempts together; 0 = no limit. */
-  readonly timeout: number
-  /** So many replicas have to acknowledge a write. */
-  readonly durable?: number | undefined
-  /** Whose reads see whose writes. */
-  readonly session?: Session | undefined
+export type { DispatchOptions } from './attempts.ts'
+
+/** Brings the commands of one view to their servers. */
+export class Dispatcher {
+  readonly #route: Route
+  readonly #work: Work
+  readonly #options: DispatchOptions
+  /** Nothing is sent beside the commands. */
+  readonly #isPlain: boolean
+  /** Of the server that had the last command. */
+  #rescuer: FirstAttempts | undefined
+
+  constructor(route: Route, work: Work, options: DispatchOptions) {
+    this.#route = route
+    this.#work = work
+    this.#options = options
+    this.#isPlain = options.durable === undefined && options.session === undefined
+  }
+
+  /**
+   * @param command its array is given away; its bytes stay the caller's
+   * @param isFlat maps and sets may come as arrays, in the form of RESP2; they need not
+   * @throws {TypeError} at once: an argument that is none, or a command that is not for a shared connection
+   */
+  dispatch(command: readonly Argument[], isFlat = false): Promise<Reply> {
+    const reads = this.#isPlain ? isOrdinaryRead(command) : undefined
+    return reads === undefined ? this.#dispatchOther(command) : this.#send(command, reads, isFlat)
+  }
+
+  #dispatchOther(command: readonly Argument[]): Promise<Reply> {
+    checkCommand(command)
+    if (isStateful(command)) {
+      throw new TypeError(
+        `${commandName(command)} changes the state of its connection: borrow one with lease() or use() for it`,
+      )
+    }
+    if (this.#isPlain && !isBlocking(command)) return this.#send(command, isReadOnly(command), false)
+    const owned = ownBytes(command)
+    const exchange = exchangeOf(owned, this.#options)
+    return this.#attempts(owned, exchange, performance.now()).run()
+  }
+
+  #send(command: readonly Argument[], reads: boolean, isFlat: boolean): Promise<Reply> {
+    if (this.#work.isClosing) return Promise.reject(closedError())
+    const owned = ownBytes(command)
+    const { readFrom, maxStaleness } = this.#options
+    let endpoint: Endpoint | undefined
+    try {
+      endpoint = this.#route.pick(reads ? readFrom : 'write', maxStaleness)
+    } catch (error) {
+      checkCommand(owned)
+      return Promise.reject(error) // a function that the user gave for readFrom
+    }
+    if (endpoint !== undefined) {
+      const reply = endpoint.attempt(owned, this.#options, this.#rescuerAt(endpoint), isFlat)
+      if (reply !== undefined) return reply
+    }
+    checkCommand(owned)
+    return this.#attempts(owned, undefined, performance.now()).run(endpoint)
+  }
+
+  #rescuerAt(endpoint: Endpoint): FirstAttempts {
+    const last = this.#rescuer
+    if (last?.endpoint === endpoint) return last
+    const rescuer = new FirstAttempts(endpoint, (error, command, startedAt) =>
+      this.#attempts(command, undefined, startedAt).run(endpoint, error),
+    )
+    this.#rescuer = rescuer
+    return rescuer
+  }
+
+  #attempts(command: readonly Argument[], exchange: Exchange | undefined, startedAt: number): Attempts {
+    return new Attempts(this.#route, this.#work, this.#options, command, exchange, startedAt)
+  }
 }
 
-/**
- * @throws {TypeError} at once: an argument that is none, or a command that is not for a shared connection
- */
+/** The same for one command alone. */
 export function dispatch(
   route: Route,
   work: Work,
   command: readonly Argument[],
   options: DispatchOptions,
 ): Promise<Reply> {
-  checkCommand(command)
-  if (isStateful(command)) {
-    throw new TypeError(
-      `${commandName(command)} changes the state of its connection: borrow one with lease() or use() for it`,
-    )
+  return new Dispatcher(route, work, options).dispatch(command)
+}
+
+type TryAgain = (error: Error, command: readonly Argument[], startedAt: number) => Promise<Reply>
+
+/** What becomes of commands that a server did not answer as wished: as a rule, that is the answer. */
+class FirstAttempts implements Rescuer {
+  readonly endpoint: Endpoint
+  readonly #tryAgain: TryAgain
+
+  constructor(endpoint: Endpoint, tryAgain: TryAgain) {
+    this.endpoint = endpoint
+    this.#tryAgain = tryAgain
   }
-  if (work.isClosing) return Promise.reject(closedError())
-  const startedAt = performance.now()
-  const owned = ownCommand(command)
-  const isPlain = options.durable === undefined && options.session === undefined
-  if (!isPlain || isBlocking(command)) {
-    const exchange = exchangeOf(owned, options)
-    return work.do(() => new Attempts(route, owned, options, exchange, startedAt).run())
+
+  rescue(error: Error, command: readonly Argument[], startedAt: number): Promise<Reply> | undefined {
+    return outcomeOf(error) === 'answered' ? undefined : this.#tryAgain(error, command, startedAt)
   }
-  let endpoint: Endpoint | undefined
-  try {
-    endpoint = route.pick(isReadOnly(command) ? options.readFrom : 'write', options.maxStaleness)
-  } catch (error) {
-    return Promise.reject(error) // a function that the user gave for readFrom
-  }
-  if (endpoint === undefined) {
-    const exchange = plainExchange(owned, options.readFrom)
-    return work.do(() => new Attempts(route, owned, options, exchange, startedAt).run())
-  }
-  const first = endpoint
-  return first.execute(owned, options).catch((error: unknown) => {
-    const exchange = plainExchange(owned, options.readFrom)
-    const attempts = new Attempts(route, owned, options, exchange, startedAt)
-    return work.do(() => attempts.run({ endpoint: first, error }))
-  })
 }
 
 /**
@@ -98,7 +137,7 @@ export function dispatchExchange(
   startedAt: number,
 ): Promise<Reply> {
   if (work.isClosing) return Promise.reject(closedError())
-  return work.do(() => new Attempts(route, command, options, exchange, startedAt).run())
+  return new Attempts(route, work, options, command, exchange, startedAt).run()
 }
 
 /** @param sent what is sent of it, with what a session and `durable` send besides */
@@ -118,181 +157,12 @@ export function exchangeOf(
   return session === undefined ? exchange : sessionWrite(session, exchange)
 }
 
-/** The way of one command, all of it or after a first, quick attempt. */
-class Attempts {
-  readonly #route: Route
-  readonly #command: readonly Argument[]
-  readonly #options: DispatchOptions
-  readonly #exchange: Exchange
-  /** Milliseconds for everything; 0 = no limit. A blocking command's own timeout counts in addition. */
-  readonly #totalMs: number
-  readonly #expiresAt: number
-  /** Until when a server that takes it is looked for: a blocking command may wait there for ever, not before. */
-  #giveUpAt: number
-  /** The attempt whose outcome is not known; if the command was tried again, that stays true of it. */
-  #lost: ConnectionError | undefined
-
-  constructor(
-    route: Route,
-    command: readonly Argument[],
-    options: DispatchOptions,
-    exchange: Exchange,
-    startedAt: number,
-  ) {
-    this.#route = route
-    this.#command = command
-    this.#options = options
-    this.#exchange = exchange
-    this.#totalMs = isBlocking(command) ? totalOf(command, options.timeout) : options.timeout
-    this.#expiresAt = this.#totalMs === 0 ? Number.POSITIVE_INFINITY : startedAt + this.#totalMs
-    this.#giveUpAt = options.timeout === 0 ? Number.POSITIVE_INFINITY : startedAt + options.timeout
-  }
-
-  /** @param failed the first attempt, if it has been made */
-  async run(failed?: { readonly endpoint: Endpoint; readonly error: unknown }): Promise<Reply> {
-    try {
-      if (failed !== undefined) await this.#recover(failed.endpoint, failed.error)
-      for (;;) {
-        // without a pause where there is one: commands leave in the order in which they are given
-        const endpoint = this.#pick() ?? (await this.#hold())
-        try {
-          const reply = await this.#execute(endpoint)
-          if (reply !== undefined) return reply
-        } catch (error) {
-          await this.#recover(endpoint, error)
-        }
-      }
-    } catch (error) {
-      throw this.#lastWord(error)
-    }
-  }
-
-  #pick(): Endpoint | undefined {
-    return this.#route.pick(this.#exchange.target(), this.#options.maxStaleness)
-  }
-
-  async #hold(): Promise<Endpoint> {
-    const { timeout, signal } = this.#options
-    for (;;) {
-      await this.#route.hold({
-        bytes: heldBytes(this.#command),
-        expiresAt: this.#giveUpAt,
-        timeout,
-        signal,
-        target: this.#exchange.target(),
-      })
-      const endpoint = this.#pick()
-      if (endpoint !== undefined) return endpoint
-    }
-  }
-
-  async #execute(endpoint: Endpoint): Promise<Reply | undefined> {
-    const { replies, signal } = this.#options
-    const exchange = this.#exchange
-    if (!exchange.needsLease) {
-      return await exchange.attempt(endpoint, endpoint.address, { replies, signal, timeout: this.#leftMs() })
-    }
-    const lease = await this.#borrow(endpoint)
-    const attempt = (ending: AbortSignal | undefined) =>
-      exchange.attempt(lease, endpoint.address, { replies, signal: ending, timeout: this.#leftMs() })
-    try {
-      if (!endpoint.isFit) throw unfit(endpoint)
-      if (signal === undefined || !isBlocking(this.#command)) return await attempt(signal)
-      return await executeUnblockably(endpoint, lease.connection, signal, attempt)
-    } finally {
-      await lease.close()
-    }
-  }
-
-  #leftMs(): number {
-    return this.#totalMs === 0 ? 0 : Math.max(this.#expiresAt - performance.now(), 1)
-  }
-
-  /** Waits for a connection of the command's own no longer than for a server. */
-  async #borrow(endpoint: Endpoint): Promise<Lease<Connection>> {
-    const { signal, timeout } = this.#options
-    if (timeout === 0) return await endpoint.pool.get({ signal })
-    const ending = new AbortController()
-    const timer = setTimeout(() => ending.abort(), Math.max(this.#giveUpAt - performance.now(), 1))
-    const unwatch = signal === undefined ? undefined : watchAbort(signal, () => ending.abort())
-    try {
-      if (signal?.aborted) throw new AbortError(signal)
-      return await endpoint.pool.get({ signal: ending.signal })
-    } catch (error) {
-      if (signal?.aborted) throw new AbortError(signal)
-      if (!ending.signal.aborted) throw error
-      throw new TimeoutError(`no connection of its own at ${endpoint.address} within ${timeout} ms`, {
-        timeout,
-      })
-    } finally {
-      clearTimeout(timer)
-      unwatch?.()
-    }
-  }
-
-  /** Returns when the command may be tried again; else throws why not. */
-  async #recover(endpoint: Endpoint, error: unknown): Promise<void> {
-    const { signal, isIdempotent, timeout } = this.#options
-    if (!(error instanceof RespoolError) || isMadeUp(error, this.#command)) throw error
-    const isMoved = error.code === 'POOL_CLOSED' && endpoint.error !== undefined
-    if (this.#route.isClosed) throw isMoved || outcomeOf(error) === 'not-sent' ? closedError(error) : error
-    const readsOnly = this.#exchange.isReadOnly ?? isReadOnly(this.#command)
-    if (!isMoved && !isRetriable(error, readsOnly || isIdempotent)) throw error
-    if (error.mayHaveExecuted && error instanceof ConnectionError) {
-      this.#lost = error
-      if (this.#exchange.needsLease)
-        this.#giveUpAt = Math.min(this.#expiresAt, performance.now() + (timeout || Infinity))
-    }
-    this.#route.report(endpoint, error)
-    // somebody else takes it at once; the same server needs a moment, and then some time to answer in
-    const isSame = this.#pick() === endpoint
-    const leftMs = this.#giveUpAt - performance.now()
-    if (isSame && leftMs > 0) await sleep(Math.min(RETRY_MS, leftMs))
-    if (signal?.aborted) throw new AbortError(signal)
-    if (performance.now() >= this.#giveUpAt || (isSame && leftMs <= RETRY_MS)) {
-      throw new TimeoutError(`not done within ${timeout} ms: ${error.message}`, { timeout, cause: error })
-    }
-  }
-
-  /** The error of the last attempt as that of the whole: with the deadline as it was set, and the true outcome. */
-  #lastWord(error: unknown): unknown {
-    if (!(error instanceof RespoolError) || error instanceof ReplyError) return error
-    const mayHaveExecuted = error.mayHaveExecuted || this.#lost !== undefined
-    const { signal, timeout } = this.#options
-    if (error instanceof TimeoutError) {
-      const isWhole = error.timeout === timeout || error.timeout === this.#totalMs
-      if (isWhole && mayHaveExecuted === error.mayHaveExecuted) return error
-      const message = isWhole ? error.message : `not done within ${this.#totalMs} ms: ${error.message}`
-      return new TimeoutError(message, { timeout: this.#totalMs, cause: error, mayHaveExecuted })
-    }
-    if (this.#lost === undefined || error.mayHaveExecuted) return error
-    if (error instanceof AbortError && signal !== undefined)
-      return new AbortError(signal, { mayHaveExecuted })
-    const { code, address, phase } = this.#lost
-    const message = `${this.#lost.message}; tried again, but: ${error.message}`
-    return new ConnectionError(code as 'CONNECTION_LOST', message, {
-      address,
-      phase,
-      mayHaveExecuted,
-      cause: error,
-    })
-  }
-}
-
-/** While a lease was waited for, its replica fell behind or lost its master: another one takes the read. */
-function unfit({ address }: Endpoint): ConnectionError {
-  const message = `${address} is no longer fit to be read from`
-  return new ConnectionError('FENCED', message, { address, phase: 'ready' })
-}
-
-/** What a blocking command may take: its own time, 0 for ever, and the usual margin. */
-function totalOf(command: readonly Argument[], timeout: number): number {
-  const own = blockingTimeout(command)
-  return timeout === 0 || own === 0 ? 0 : (own ?? 0) + timeout
-}
-
 /** The caller's bytes may change as soon as it has control again, an attempt may come later. */
-function ownCommand(command: readonly Argument[]): readonly Argument[] {
-  if (!command.some((argument) => typeof argument === 'object')) return command
-  return command.map((argument) => (typeof argument === 'object' ? Buffer.from(argument) : argument))
+function ownBytes(command: readonly Argument[]): readonly Argument[] {
+  for (let i = 0; i < command.length; i += 1) {
+    if (typeof command[i] !== 'object') continue
+    checkCommand(command)
+    return command.map((argument) => (typeof argument === 'object' ? Buffer.from(argument) : argument))
+  }
+  return command
 }

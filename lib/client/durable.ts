@@ -44,7 +44,7 @@ export function durableExchange(write: Exchange, wanted: number): Exchange {
       try {
         acknowledged = Number(await waited)
       } catch (error) {
-        // the server is gone, or the caller: what became of the write is for dispatch.ts to judge
+        // the server is gone, or the caller: what became of the write is for attempts.ts to judge
         if (error instanceof RespoolError && error.mayHaveExecuted && !(error instanceof TimeoutError))
           throw error
         cause = error // nothing that would let the write be tried again: it did run

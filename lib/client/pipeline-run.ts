@@ -1,5 +1,5 @@
 // Brings commands that were collected to a server, in one piece, and by the outcomes to the next one. The outcome rule
-// is that of dispatch.ts, and the order of the commands is kept beside it:
+// is that of attempts.ts, and the order of the commands is kept beside it:
 //
 //   outcomes   v v v ✗ v ✗ …      what failed first, and may be tried again, is tried again with all behind it,
 //                    └──tail──     or not at all: if each command of the tail either certainly did not run or may
@@ -26,13 +26,21 @@ import type { Router } from './router.ts'
 import { SessionRead, sessionWrite } from './session.ts'
 import { closedError, type Work } from './work.ts'
 
-/** What commands of a client stand on. */
+/**
+ * What commands of a client stand on.
+ *
+ * @internal
+ */
 export interface Ground {
   readonly router: Router
   readonly work: Work
 }
 
-/** What is sent in one piece, perhaps more than once. */
+/**
+ * What is sent in one piece, perhaps more than once.
+ *
+ * @internal
+ */
 export interface Batch {
   /** What the next attempt sends. */
   readonly commands: readonly (readonly Argument[])[]
@@ -48,7 +56,11 @@ export interface Batch {
   take(outcomes: (Reply | Error)[], lastWord: (error: Error) => Error): Error | undefined
 }
 
-/** A connection, or a server's shared one. */
+/**
+ * A connection, or a server's shared one.
+ *
+ * @internal
+ */
 export interface BatchLine extends Line {
   executeAll(commands: readonly (readonly Argument[])[], options?: AttemptOptions): Promise<(Reply | Error)[]>
 }
@@ -58,6 +70,8 @@ export interface BatchLine extends Line {
  *
  * @returns the outcome of each
  * @throws what nothing of it was sent for
+ *
+ * @internal
  */
 export async function runPipeline(
   ground: Ground,
@@ -73,12 +87,20 @@ export async function runPipeline(
   return batch.results
 }
 
-/** Whether a replica can serve all of them. */
+/**
+ * Whether a replica can serve all of them.
+ *
+ * @internal
+ */
 export function areReads(commands: readonly (readonly Argument[])[]): boolean {
   return commands.every(isReadOnly)
 }
 
-/** Sends a batch until it is over. */
+/**
+ * Sends a batch until it is over.
+ *
+ * @internal
+ */
 export function runBatch(
   { router, work }: Ground,
   batch: Batch,
@@ -89,7 +111,11 @@ export function runBatch(
   return work.do(() => new BatchAttempts(router, batch, isRead, options).run())
 }
 
-/** One attempt at a batch, with what a session sends beside it. What it gives are the outcomes, not one reply. */
+/**
+ * One attempt at a batch, with what a session sends beside it. What it gives are the outcomes, not one reply.
+ *
+ * @internal
+ */
 export function batchExchange(batch: Batch, isRead: boolean, options: DispatchOptions): Exchange {
   const target: 'write' | ReadFrom = isRead ? options.readFrom : 'write'
   const plain: Exchange = {
@@ -217,7 +243,14 @@ class BatchAttempts {
     const { commands } = this.#batch
     const bytes = commands.reduce((sum, command) => sum + heldBytes(command), 0)
     for (;;) {
-      await this.#router.hold({ bytes, count: commands.length, expiresAt: this.#expiresAt, timeout, signal })
+      await this.#router.hold({
+        bytes,
+        count: commands.length,
+        expiresAt: this.#expiresAt,
+        timeout,
+        signal,
+        target: () => this.#exchange.target(),
+      })
       const endpoint = this.#pick()
       if (endpoint !== undefined) return endpoint
     }
@@ -268,7 +301,11 @@ class BatchAttempts {
 
 const DONE = Symbol('done')
 
-/** @param lost the attempt whose outcome is not known */
+/**
+ * @param lost the attempt whose outcome is not known
+ *
+ * @internal
+ */
 export function inTheEnd(
   error: RespoolError,
   { timeout, signal }: DispatchOptions,

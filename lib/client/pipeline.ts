@@ -79,7 +79,11 @@ export class Pipeline<
   #shapes: (Shape | undefined)[] = []
   #isExecuted = false
 
-  /** For {@link CommandView.pipeline}, {@link CommandView.multi} and {@link Transaction.multi}. */
+  /**
+   * For {@link CommandView.pipeline}, {@link CommandView.multi} and {@link Transaction.multi}.
+   *
+   * @internal
+   */
   constructor(host: PipelineHost) {
     this.#host = host
   }

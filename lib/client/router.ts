@@ -12,6 +12,7 @@ export interface RouterStats {
   readonly held: number
 }
 
+/** @internal */
 export interface Router extends Route {
   /** The servers as they are known; `undefined` where there is only one. */
   readonly topology: Topology | undefined

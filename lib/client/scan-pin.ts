@@ -6,7 +6,7 @@
 // A connection that was replaced is no proof that the process was, so its `run_id` is looked at then (INFO server). It is
 // asked for once behind the first page, which nobody waits for. Where INFO is forbidden, a lost connection is the end.
 
-import type { Endpoint, HoldRequest, ReadFrom, Route } from '../endpoint/index.ts'
+import type { Endpoint, HoldRequest, Route, Target, Waiting } from '../endpoint/index.ts'
 
 export class ScanPin implements Route {
   readonly #route: Route
@@ -37,20 +37,27 @@ export class ScanPin implements Route {
     return this.#endpoint.isConnected ? undefined : 'it cannot be reached'
   }
 
-  pick(target: 'write' | ReadFrom): Endpoint | undefined {
-    if (!this.#isPinned) this.#endpoint = this.#route.pick(target)
+  pick(target: Target, maxStaleness?: number): Endpoint | undefined {
+    if (!this.#isPinned) this.#endpoint = this.#route.pick(target, maxStaleness)
     else if (this.#endpoint?.error !== undefined) return undefined
     return this.#endpoint
   }
 
   hold(request: HoldRequest): Promise<void> {
-    return this.#isPinned
-      ? Promise.reject(this.#endpoint?.error ?? new Error('BUG: held though there is a server'))
-      : this.#route.hold(request)
+    return this.#isPinned ? Promise.reject(this.#refusal) : this.#route.hold(request)
+  }
+
+  enqueue(waiting: Waiting): void {
+    if (this.#isPinned) waiting.fail(this.#refusal)
+    else this.#route.enqueue(waiting)
   }
 
   report(endpoint: Endpoint, error: Error): void {
     this.#route.report(endpoint, error)
+  }
+
+  get #refusal(): Error {
+    return this.#endpoint?.error ?? new Error('BUG: held though there is a server')
   }
 
   /** A first page has come, and is not the last. */

@@ -37,6 +37,8 @@ export interface ScanIterator<T> extends AsyncIterableIterator<T, undefined, und
 /**
  * @param key of what is scanned; `undefined`: the keys of the database
  * @throws {TypeError} {RangeError} an option that is wrong
+ *
+ * @internal
  */
 export function scanIterator<T>(
   caller: Caller,

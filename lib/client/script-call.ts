@@ -7,7 +7,11 @@ import type { DispatchOptions } from './dispatch.ts'
 import { callArguments, type FunctionOptions, type KeyCount, type Keys } from './script-options.ts'
 import type { Work } from './work.ts'
 
-/** A view as those see it that bring commands to servers on its behalf. */
+/**
+ * A view as those see it that bring commands to servers on its behalf.
+ *
+ * @internal
+ */
 export interface Caller {
   readonly route: Route
   readonly work: Work
@@ -32,9 +36,14 @@ export interface FunctionCall<K extends KeyCount = KeyCount, R = Reply> {
   with(options: CommandOptions): FunctionCall<K, R>
 }
 
-/** Brings one call to its server. `args` are `numkeys key… arg…`, and ours. */
+/**
+ * Brings one call to its server. `args` are `numkeys key… arg…`, and ours.
+ *
+ * @internal
+ */
 export type Run = (caller: Caller, args: readonly Argument[]) => Promise<Reply>
 
+/** @internal */
 export function functionCall<K extends KeyCount, R>(
   caller: Caller,
   run: Run,

@@ -28,7 +28,11 @@ export type FunctionCalls<F extends FunctionTable> = {
     : never
 }
 
-/** @throws {TypeError} {RangeError} */
+/**
+ * @throws {TypeError} {RangeError}
+ *
+ * @internal
+ */
 export function defineLibrary<F extends FunctionTable>(
   caller: Caller,
   options: LibraryOptions<F>,

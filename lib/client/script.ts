@@ -31,7 +31,11 @@ export interface Script<K extends KeyCount = KeyCount, R = Reply> extends Functi
   with(options: CommandOptions): Script<K, R>
 }
 
-/** @throws {TypeError} {RangeError} */
+/**
+ * @throws {TypeError} {RangeError}
+ *
+ * @internal
+ */
 export function defineScript<K extends KeyCount, R>(
   caller: Caller,
   options: ScriptOptions<K, R>,

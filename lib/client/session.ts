@@ -11,7 +11,7 @@
 // outcome or offset is unknown, another master since) reads go to the master; the first of them asks for the offset
 // behind itself, and so there is a token again.
 //
-// No sockets and no time: what is sent where and when is dispatch.ts's.
+// No sockets and no time: what is sent where and when is attempts.ts's.
 
 import { formatAddress } from '../connection/index.ts'
 import { outcomeOf, type ReadFrom } from '../endpoint/index.ts'

@@ -1,6 +1,6 @@
 // One server, whatever its role: every command goes there.
 
-import { Endpoint, type EndpointOptions } from '../endpoint/index.ts'
+import { Endpoint, type EndpointOptions, type Waiting } from '../endpoint/index.ts'
 import type { Router } from './router.ts'
 import { closedError } from './work.ts'
 
@@ -24,6 +24,10 @@ export class SingleRouter implements Router {
   /** There is always a server to pick, until the client is closed. */
   hold(): Promise<void> {
     return Promise.reject(closedError())
+  }
+
+  enqueue(waiting: Waiting): void {
+    waiting.fail(closedError())
   }
 
   report(): void {

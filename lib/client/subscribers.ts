@@ -28,6 +28,7 @@ export type MessageListener<R extends Replies = 'string'> = (
   pattern: string | undefined,
 ) => unknown
 
+/** @internal */
 export class Subscribers {
   readonly #router: Router
   readonly #options: Omit<SubscriberOptions, 'readFrom' | 'replies'>

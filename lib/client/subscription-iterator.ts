@@ -65,6 +65,7 @@ export class MessageIterator implements AsyncIterableIterator<Message<Replies>, 
   /** To be thrown once, behind what is buffered. */
   #error: Error | undefined
 
+  /** @internal */
   constructor(options: ResolvedSubscriptionOptions, open: Open) {
     this.#options = options
     this.#open = open

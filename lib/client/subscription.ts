@@ -76,6 +76,7 @@ export class Subscribed implements Subscription {
   #rejectOpened!: (error: Error) => void
   #resolveClosed!: () => void
 
+  /** @internal */
   constructor(
     kind: Kind,
     channels: readonly string[],

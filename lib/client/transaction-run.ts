@@ -49,6 +49,8 @@ type Attempt =
 /**
  * @throws {TypeError} {RangeError} at once: keys, function or options that are none
  * @returns the values of the commands that the function returned; `undefined` if it returned none
+ *
+ * @internal
  */
 export function runTransaction(
   ground: Ground,

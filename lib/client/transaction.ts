@@ -47,7 +47,11 @@ export class Transaction<T extends string | Buffer = string> {
   readonly #queue: PipelineHost
   #isOver = false
 
-  /** For {@link CommandView.transaction}. */
+  /**
+   * For {@link CommandView.transaction}.
+   *
+   * @internal
+   */
   constructor(host: TransactionHost, keys: readonly Argument[]) {
     this.#host = host
     this.#queue = { kind: 'queue', asBytes: host.replies === 'buffer', run: undefined }

@@ -22,13 +22,22 @@ export class Work {
 
   /** Counts a command in until it has ended, one way or the other. */
   async do<R>(command: () => Promise<R>): Promise<R> {
-    this.#count += 1
+    this.begin()
     try {
       return await command()
     } finally {
-      this.#count -= 1
-      if (this.#count === 0) this.#onDone?.()
+      this.end()
     }
+  }
+
+  /** {@link do} in two steps: it has ended at `end()`. */
+  begin(): void {
+    this.#count += 1
+  }
+
+  end(): void {
+    this.#count -= 1
+    if (this.#count === 0) this.#onDone?.()
   }
 
   /** Takes nothing new from now on; resolves when nothing is left. */

@@ -80,8 +80,18 @@ export function connectionEffect(command: readonly Argument[]): ConnectionEffect
  * containers such as `CLIENT`, are never ordinary and are looked at in full.
  */
 export function isOrdinary(command: readonly Argument[]): boolean {
-  ordinaryNames ??= namesOfOrdinary()
-  return ordinaryNames.has(command[0])
+  ordinaryBits ??= bitsOfOrdinary()
+  return ordinaryBits.has(command[0])
+}
+
+/**
+ * Of an {@link isOrdinary} command whether it is {@link isReadOnly} too, for the price of the one question; of all
+ * others `undefined`.
+ */
+export function isOrdinaryRead(command: readonly Argument[]): boolean | undefined {
+  ordinaryBits ??= bitsOfOrdinary()
+  const bits = ordinaryBits.get(command[0])
+  return bits === undefined ? undefined : (bits & CommandBit.readOnly) !== 0
 }
 
 /** Whether the command needs a connection of its own: whoever shared it would get its effect too. */
@@ -200,19 +210,19 @@ function hello(command: readonly Argument[]): ConnectionEffect | undefined {
 }
 
 /** Made by the first question, as the table of `describe()` is. */
-let ordinaryNames: ReadonlySet<unknown> | undefined
+let ordinaryBits: ReadonlyMap<unknown, number> | undefined
 
-/** In capitals and in small letters. */
-function namesOfOrdinary(): ReadonlySet<unknown> {
+/** Of the ordinary commands, in capitals and in small letters, their bits. */
+function bitsOfOrdinary(): ReadonlyMap<unknown, number> {
   const containers = new Set(
     commandRows.filter(([name]) => name.includes(' ')).map(([name]) => name.slice(0, name.indexOf(' '))),
   )
-  return new Set(
+  return new Map(
     commandRows
       .filter(
         ([name, bits]) => !name.includes(' ') && !effects.has(name) && (bits & CommandBit.blocking) === 0,
       )
       .filter(([name]) => !containers.has(name))
-      .flatMap(([name]) => [name, name.toLowerCase()]),
+      .flatMap(([name, bits]) => [[name, bits] as const, [name.toLowerCase(), bits] as const]),
   )
 }

@@ -5,6 +5,7 @@ export {
   type ConnectionState,
   connectionEffect,
   isOrdinary,
+  isOrdinaryRead,
   isStateful,
   isUndoneByReset,
   StateBit,

@@ -31,7 +31,7 @@ import type { Greeting, Send } from './handshake.ts'
 import { Incoming } from './incoming.ts'
 import type { ResolvedConnectionOptions } from './options.ts'
 import { Outbox } from './outbox.ts'
-import { type Pending, PendingBatch, PendingCommand, Special } from './pending.ts'
+import { type Pending, PendingBatch, PendingCommand, type Rescuer, Special } from './pending.ts'
 import { PendingQueue } from './pending-queue.ts'
 import { resetFailure } from './reset.ts'
 import { awaitedConfirmations } from './subscriptions.ts'
@@ -108,7 +108,11 @@ export class Connection {
   /** Instant of `performance.now()` of the batch being collected, in whole milliseconds: kept without an allocation. */
   #batchAt = 0
 
-  /** For `connect()`: a connection over a socket that is about to open, before its handshake. */
+  /**
+   * For `connect()`: a connection over a socket that is about to open, before its handshake.
+   *
+   * @internal
+   */
   constructor(socket: Socket, address: string, options: ResolvedConnectionOptions) {
     this.#socket = socket
     this.#options = options
@@ -231,6 +235,27 @@ export class Connection {
   }
 
   /**
+   * For dispatch.ts: {@link execute} with a rescuer, a hook in the record that there is anyway. A `catch()` at each
+   * command, which is a promise and a closure, would cost a third of the command.
+   *
+   * @param isFlat maps and sets may come as arrays, in the form of RESP2
+   */
+  attempt(
+    command: readonly Argument[],
+    options: ExecuteOptions,
+    rescuer: Rescuer,
+    isFlat = false,
+  ): Promise<Reply> {
+    const { signal } = options
+    let refusal: Error
+    if (this.#state !== 'ready') refusal = this.#refusal()
+    else if (signal?.aborted) refusal = new AbortError(signal)
+    else if (this.#isFull(1)) refusal = this.#full()
+    else return this.#add(command, options, signal, false, rescuer, isFlat)
+    return rescuer.rescue(refusal, command, performance.now()) ?? Promise.reject(refusal)
+  }
+
+  /**
    * Runs several commands, in order and with nothing between them, for the price of one promise. Options hold for each
    * of them. With a transaction among them all are written or none is, and all have the same deadline.
    *
@@ -298,6 +323,8 @@ export class Connection {
    *
    * Some servers (Redis 7.2 to 8, Valkey 8) do not answer a refused AUTH at all while earlier replies are unsent: the
    * replies behind it would all move up to the wrong commands. So a PING goes behind it, whose reply is not OK.
+   *
+   * @internal
    */
   authenticate(command: readonly Argument[], timeout: number): Promise<Reply> {
     if (this.#state !== 'ready') return Promise.reject(this.#refusal())
@@ -383,6 +410,8 @@ export class Connection {
     options: ExecuteOptions | undefined,
     signal: AbortSignal | undefined,
     isDecisive = false,
+    rescuer?: Rescuer,
+    isFlat = false,
   ): Promise<Reply> {
     const isPlain = isOrdinary(command)
     const timeout = checkTimeout(
@@ -392,6 +421,7 @@ export class Connection {
     const promise = new Promise<Reply>((resolve, reject) => {
       pending = new PendingCommand(resolve, reject, options?.replies === 'buffer', timeout, this.#now())
     })
+    if (rescuer !== undefined) pending.entrust(command, rescuer, isFlat)
     if (!isPlain) pending.special = special(command)
     if (isDecisive && pending.special !== undefined) pending.special.isDecisive = true
     if (options?.onAttributes !== undefined) {

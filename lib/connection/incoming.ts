@@ -52,7 +52,8 @@ export class Incoming {
     decoder.feed(bytes, length)
     while (!this.#isStopped) {
       const first = this.#pending.first()
-      const value = decoder.next(first === undefined ? decoder.pushesAsBytes : first.asBytes)
+      const value =
+        first === undefined ? decoder.next(decoder.pushesAsBytes) : decoder.next(first.asBytes, first.isFlat)
       if (value === undefined) break
       if (decoder.isPush) this.#takePush(value as Reply[], first)
       else this.#takeReply(value, first)

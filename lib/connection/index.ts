@@ -8,4 +8,5 @@ export {
   formatAddress,
   resolveConnectionOptions,
 } from './options.ts'
+export type { Rescuer } from './pending.ts'
 export { parseUrl } from './url.ts'

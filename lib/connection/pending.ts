@@ -7,9 +7,21 @@
 
 import type { ConnectionEffect } from '../commands/index.ts'
 import { ReplyError } from '../errors.ts'
-import type { Reply } from '../resp/index.ts'
+import type { Argument, Reply } from '../resp/index.ts'
 import { watchAbort } from './abort-watch.ts'
 import type { AwaitedConfirmations } from './subscriptions.ts'
+
+/** Who gave a command, and may know a better end for it than its failure. */
+export interface Rescuer {
+  /**
+   * A command failed and is about to reject. Called in the midst of things: it does nothing to connections before
+   * the next microtask. Must not throw.
+   *
+   * @param startedAt when the command was given; instant of `performance.now()`
+   * @returns what the command's promise follows instead; `undefined`: it rejects
+   */
+  rescue(error: Error, command: readonly Argument[], startedAt: number): Promise<Reply> | undefined
+}
 
 /** What is to be known of a command that is not like most. */
 export class Special {
@@ -41,6 +53,8 @@ export interface Pending {
   /** Replies that are still owed, whoever still wants them. */
   owed: number
   readonly asBytes: boolean
+  /** Maps and sets in its reply as arrays. */
+  readonly isFlat: boolean
   /** Milliseconds, 0 = none. */
   readonly timeout: number
   /** Instant of `performance.now()`, rounded up. */
@@ -58,9 +72,12 @@ export interface Pending {
 }
 
 export class PendingCommand implements Pending {
-  readonly #resolve: (value: Reply) => void
+  readonly #resolve: (value: Reply | Promise<Reply>) => void
   readonly #reject: (error: Error) => void
+  #rescuer: Rescuer | undefined = undefined
+  #command: readonly Argument[] | undefined = undefined
   readonly asBytes: boolean
+  isFlat = false
   readonly timeout: number
   readonly startedAt: number
   owed = 1
@@ -70,7 +87,7 @@ export class PendingCommand implements Pending {
   special: Special | undefined = undefined
 
   constructor(
-    resolve: (value: Reply) => void,
+    resolve: (value: Reply | Promise<Reply>) => void,
     reject: (error: Error) => void,
     asBytes: boolean,
     timeout: number,
@@ -81,6 +98,13 @@ export class PendingCommand implements Pending {
     this.asBytes = asBytes
     this.timeout = timeout
     this.startedAt = startedAt
+  }
+
+  /** If it fails, the rescuer is asked. */
+  entrust(command: readonly Argument[], rescuer: Rescuer, isFlat: boolean): void {
+    this.#command = command
+    this.#rescuer = rescuer
+    this.isFlat = isFlat
   }
 
   take(reply: Reply): void {
@@ -98,7 +122,9 @@ export class PendingCommand implements Pending {
     if (this.isSettled) return
     this.isSettled = true
     this.special?.leave()
-    this.#reject(error)
+    const end = this.#rescuer?.rescue(error, this.#command as readonly Argument[], this.startedAt)
+    if (end === undefined) this.#reject(error)
+    else this.#resolve(end)
   }
 }
 
@@ -108,6 +134,7 @@ export class PendingBatch implements Pending {
   readonly #outcomes: (Reply | Error)[] = []
   readonly #count: number
   readonly asBytes: boolean
+  readonly isFlat = false
   readonly timeout: number
   readonly startedAt: number
   owed: number

@@ -15,6 +15,7 @@ import {
   type ConnectionOptions,
   connect,
   type ExecuteOptions,
+  type Rescuer,
   resolveConnectionOptions,
   watchAbort,
 } from '../connection/index.ts'
@@ -22,7 +23,7 @@ import { AbortError, ConnectionError } from '../errors.ts'
 import { type BorrowOptions, type Lease, Pool, type PoolOptions, type PoolStats } from '../pool/index.ts'
 import type { Argument, Reply } from '../resp/index.ts'
 import { type Deadline, deadlineOf, executeBefore, leftOf } from './deadline.ts'
-import { type HoldLimits, HoldQueue, heldBytes } from './hold-queue.ts'
+import { type HoldLimits, HoldQueue, heldBytes, type Waiting } from './hold-queue.ts'
 import { Informer } from './informer.ts'
 import type { LazyLease } from './lazy-lease.ts'
 import { LazyLending } from './lazy-lending.ts'
@@ -88,11 +89,7 @@ export class Endpoint {
   readonly #held: HoldQueue
   readonly #lazy: LazyLending
   readonly #informer: Informer | undefined
-  /** Commands that wait, and those that have just been released and are about to go. */
-  #queued = 0
   #closing: Promise<void> | undefined
-  /** Tells a `close()` that nobody waits any more. */
-  #onDrained: (() => void) | undefined
   #shared: Connection | undefined
   #sharedCount = 0
   #connecting: Promise<Connection> | undefined
@@ -164,7 +161,7 @@ export class Endpoint {
     return this.#shared?.silence ?? 0
   }
 
-  /** Commands under way, here and on leases: what balancing goes by. */
+  /** Commands under way, here and on leases: what balancing goes by, for each read. */
   get load(): number {
     return (this.#shared?.pendingCount ?? 0) + this.#held.length + this.pool.busyCount
   }
@@ -183,6 +180,23 @@ export class Endpoint {
       : shared.execute(command, options)
   }
 
+  /** {@link execute} with a rescuer, if the command can go at once; `undefined`: it has to wait, see {@link enqueue}. */
+  attempt(
+    command: readonly Argument[],
+    options: ExecuteOptions,
+    rescuer: Rescuer,
+    isFlat = false,
+  ): Promise<Reply> | undefined {
+    if (this.#closing !== undefined) return undefined
+    return this.#flow()?.attempt(command, options, rescuer, isFlat)
+  }
+
+  /** Lets somebody wait for the shared connection, which it brings up if need be, to try {@link attempt} again then. */
+  enqueue(waiting: Waiting): void {
+    if (this.error === undefined) this.#wait(waiting)
+    else waiting.fail(this.error)
+  }
+
   /**
    * Runs several commands on the shared connection as {@link Connection.executeAll} does, nothing between them; they wait
    * for it as one.
@@ -197,7 +211,7 @@ export class Endpoint {
     const shared = this.#flow()
     if (shared !== undefined) return shared.executeAll(commands, options)
     const bytes = commands.reduce((sum, command) => sum + heldBytes(command), 0)
-    return this.#whenConnected({ count: commands.length, bytes }, options, (connection, deadline) =>
+    return this.#whenConnected({ count: commands.length, bytes }, options, async (connection, deadline) =>
       connection.executeAll(commands, { ...options, timeout: leftOf(deadline) }),
     )
   }
@@ -206,9 +220,10 @@ export class Endpoint {
    * Lends a connection of the pool; `onTrouble` is told if the server ends it before it comes back. While the server is
    * suspect, none is lent.
    *
+   * @param options with milliseconds for which it may be waited to be heard; 0 = no limit. @default `commandTimeout`
    * @throws what {@link Pool.get} throws; `COMMAND_TIMEOUT` when the server has been suspect for so long
    */
-  async lend(options: BorrowOptions): Promise<Lease<Connection>> {
+  async lend(options: BorrowOptions & { readonly timeout?: number }): Promise<Lease<Connection>> {
     if (this.isSuspect) await this.#hear(options)
     const lease = await this.pool.get(options)
     this.#informer?.lent(lease)
@@ -311,11 +326,7 @@ export class Endpoint {
     if (this.#lazy.counts.out > 0) await lazyClosed
     const poolClosed = this.pool.close()
     const ownClosed = [...this.#own].map((connection) => connection.close())
-    if (this.#queued > 0) {
-      await new Promise<void>((resolve) => {
-        this.#onDrained = resolve
-      })
-    }
+    while (this.#held.length > 0) await this.#held.emptied
     if (this.#ended === undefined) this.#stop(this.#closedError())
     await Promise.all([this.#shared?.close(), poolClosed, ...ownClosed])
   }
@@ -334,56 +345,57 @@ export class Endpoint {
     this.#held.fail(error)
   }
 
-  get #isReady(): boolean {
-    return this.isConnected && !this.isSuspect
-  }
-
   /** The shared connection, if a command can go at once: it is about to. */
   #flow(): Connection | undefined {
     const shared = this.#shared
-    if (shared === undefined || shared.error !== undefined || this.#queued > 0 || this.isSuspect)
-      return undefined
+    if (shared === undefined || shared.error !== undefined || this.isSuspect) return undefined
     this.#silence.wake()
     return shared
   }
 
   /** Resolves when the server has been heard, or is connected to anew. */
-  async #hear({ signal }: BorrowOptions): Promise<void> {
-    const deadline = deadlineOf(undefined, this.#options.connection.commandTimeout)
+  async #hear({ signal, timeout }: BorrowOptions & { readonly timeout?: number }): Promise<void> {
+    const deadline = deadlineOf({ timeout }, this.#options.connection.commandTimeout)
     await this.#held.wait({ ...deadline, bytes: 0, signal })
   }
 
   #executeWhenConnected(command: readonly Argument[], options: ExecuteOptions | undefined): Promise<Reply> {
-    const send = (connection: Connection, deadline: Deadline) =>
-      executeBefore(deadline, connection, command, options)
-    return this.#whenConnected({ count: 1, bytes: heldBytes(command) }, options, send)
+    return this.#whenConnected({ count: 1, bytes: heldBytes(command) }, options, (shared, deadline) =>
+      executeBefore(deadline, shared, command, options),
+    )
   }
 
-  /** @param send gives what waited to the connection before it returns */
-  async #whenConnected<R>(
+  /** @param send gives what waited to the connection before it returns; must not throw */
+  #whenConnected<R>(
     held: { readonly count: number; readonly bytes: number },
     options: ExecuteOptions | undefined,
     send: (shared: Connection, deadline: Deadline) => Promise<R>,
   ): Promise<R> {
-    if (this.#ended !== undefined) throw this.#ended
-    const deadline = deadlineOf(options, this.#options.connection.commandTimeout)
-    const { signal } = options ?? {}
-    this.#queued += 1
-    try {
-      // behind those that were released a moment ago: they go in the same microtasks
-      if (this.#isReady) await undefined
-      while (!this.#isReady) {
-        if (this.#ended !== undefined) throw this.#ended
-        if (!this.isConnected) this.#reconnect()
-        await this.#held.wait({ ...deadline, ...held, signal })
+    return new Promise((resolve, reject) => {
+      const deadline = deadlineOf(options, this.#options.connection.commandTimeout)
+      const waiting: Waiting = {
+        ...deadline,
+        ...held,
+        signal: options?.signal,
+        // at once: commands leave in the order in which they were given
+        proceed: () => {
+          const shared = this.#flow()
+          if (shared === undefined) this.#wait(waiting)
+          else resolve(send(shared, deadline))
+        },
+        fail: reject,
       }
-    } finally {
-      this.#queued -= 1
-      // behind the last command, which is given to the connection in this same microtask
-      if (this.#queued === 0 && this.#onDrained !== undefined) setImmediate(this.#onDrained)
+      this.#wait(waiting)
+    })
+  }
+
+  #wait(waiting: Waiting): void {
+    if (this.#ended !== undefined) {
+      waiting.fail(this.#ended)
+      return
     }
-    this.#silence.wake()
-    return await send(this.#shared as Connection, deadline)
+    if (!this.isConnected) this.#reconnect()
+    this.#held.add(waiting)
   }
 
   /** Dials, unless that is under way or about to be. What becomes of it is seen to in `#connect()`. */

@@ -1,10 +1,16 @@
 // Callers that wait for something to come back: a connection, a master. First in, first out; bounded in count
 // and in bytes; each ends by the release, its own deadline, its own signal, or the failure of the whole queue.
+//
+//   #first ► place ⇄ place ⇄ place ◄ #last
+//
+// Thousands wait here while a master is replaced, and all of them go at once: so one small object for each, in a list
+// that gives up any of them at once, and no promise where none is needed. Measured
+// with 15,000: 0.4 µs of CPU each to wait and to go, where a set and a promise each took 4.
 
 import { Deadlines, watchAbort } from '../connection/index.ts'
 import { AbortError, PoolError, TimeoutError } from '../errors.ts'
 import type { Argument } from '../resp/index.ts'
-import type { ReadFrom } from './read-from.ts'
+import type { Target } from './read-from.ts'
 
 /** As many as may be pending on one connection: what waits here will go there. */
 export const DEFAULT_MAX_HELD = 2 ** 20
@@ -25,25 +31,43 @@ export interface HoldRequest {
   readonly expiresAt: number
   readonly timeout: number
   readonly signal?: AbortSignal | undefined
-  /** Where it wants to go. */
-  readonly target?: 'write' | ReadFrom | undefined
+  /** What it waits for, asked at each release that is for some only. Without it, every release is for it. */
+  readonly target?: (() => Target) | undefined
 }
 
-interface Waiter extends HoldRequest {
-  readonly resolve: () => void
-  readonly reject: (error: Error) => void
-  unwatch: (() => void) | undefined
+/** One who waits. It is told once, and may add itself again. Neither must throw. */
+export interface Waiting extends HoldRequest {
+  /** Released. Called in order with all others, so that whoever goes at once leaves in order. */
+  proceed(): void
+  /** It will not come, or not for this one: refused, late, aborted. */
+  fail(error: Error): void
+}
+
+class Place {
+  readonly waiting: Waiting
+  isTaken = true
+  previous: Place | undefined = undefined
+  next: Place | undefined = undefined
+  unwatch: (() => void) | undefined = undefined
+
+  constructor(waiting: Waiting) {
+    this.waiting = waiting
+  }
 }
 
 export class HoldQueue {
   readonly #limits: HoldLimits
   readonly #what: string
   readonly #reason: () => Error | undefined
-  readonly #waiters = new Set<Waiter>()
-  readonly #deadlines = new Deadlines((now) => this.#expire(now), { keepsProcess: true })
+  #first: Place | undefined
+  #last: Place | undefined
+  #length = 0
   #bytes = 0
   /** Commands of those who wait. */
   #commands = 0
+  readonly #deadlines = new Deadlines((now) => this.#expire(now), { keepsProcess: true })
+  /** Of those who want to know that nobody waits. */
+  #onEmpty: (() => void)[] = []
 
   /**
    * @param what is waited for, as errors name it: `'connection to 127.0.0.1:6379'`
@@ -56,73 +80,135 @@ export class HoldQueue {
   }
 
   get length(): number {
-    return this.#waiters.size
+    return this.#length
+  }
+
+  /** Resolves when nobody waits any more: the last one has been told by then. */
+  get emptied(): Promise<void> {
+    if (this.#length === 0) return Promise.resolve()
+    return new Promise((resolve) => this.#onEmpty.push(resolve))
   }
 
   /**
-   * Resolves at the next `release()`.
+   * Resolves at the next `release()` that is for it.
    *
    * @throws {PoolError} `QUEUE_FULL`
    * @throws {TimeoutError} `COMMAND_TIMEOUT`, with the reason as its cause
    * @throws {AbortError} `ABORT_ERR`
    */
-  wait(request: HoldRequest): Promise<void> {
-    const { signal, bytes, expiresAt, count = 1 } = request
-    if (signal?.aborted) return Promise.reject(new AbortError(signal))
-    if (performance.now() >= expiresAt) return Promise.reject(this.#late(request))
-    const { maxHeld, maxHeldBytes } = this.#limits
-    if (this.#commands + count > maxHeld || this.#bytes + bytes > maxHeldBytes) {
-      const held = `${this.#commands} commands of ${this.#bytes} bytes wait for ${this.#what}`
-      const limits = `the limits are ${maxHeld} and ${maxHeldBytes} bytes`
-      return Promise.reject(new PoolError('QUEUE_FULL', `${held}; ${limits}`, this.#cause()))
-    }
+  wait({ bytes, count, expiresAt, timeout, signal, target }: HoldRequest): Promise<void> {
     return new Promise((resolve, reject) => {
-      const waiter: Waiter = { ...request, resolve, reject, unwatch: undefined }
-      this.#waiters.add(waiter)
-      this.#bytes += bytes
-      this.#commands += count
-      if (signal !== undefined) {
-        waiter.unwatch = watchAbort(signal, () => this.#end(waiter, new AbortError(signal)))
-      }
-      if (expiresAt !== Number.POSITIVE_INFINITY) this.#deadlines.add(expiresAt)
+      this.add({ bytes, count, expiresAt, timeout, signal, target, proceed: resolve, fail: reject })
     })
   }
 
-  /** What was waited for is there: all go on, in their order; or only the first of them, where there is not enough. */
-  release(count = Number.POSITIVE_INFINITY): void {
-    if (count >= this.#waiters.size) {
-      for (const waiter of [...this.#waiters]) this.#end(waiter, undefined)
+  /** {@link wait} without a promise. Who is refused fails before this returns. */
+  add(waiting: Waiting): void {
+    const refusal = this.#refusal(waiting)
+    if (refusal !== undefined) {
+      waiting.fail(refusal)
       return
     }
-    let left = count
-    for (const waiter of this.#waiters) {
-      if (left-- <= 0) return
-      this.#end(waiter, undefined)
+    const { signal, expiresAt } = waiting
+    const place = new Place(waiting)
+    this.#append(place)
+    if (signal !== undefined) {
+      place.unwatch = watchAbort(signal, () => this.#end(place, new AbortError(signal)))
     }
+    if (expiresAt !== Number.POSITIVE_INFINITY) this.#deadlines.add(expiresAt)
+  }
+
+  /**
+   * What was waited for is there: all go on, in their order.
+   *
+   * @param isThere for whose target it is, where it is not for all; asked once for each target
+   */
+  release(isThere?: (target: Target) => boolean): void {
+    const answers = new Map<Target, boolean>()
+    this.#each((place) => {
+      if (isThere === undefined || isFor(place.waiting, isThere, answers)) this.#end(place, undefined)
+    })
+  }
+
+  /** There is enough for so many only: the first of them go on. */
+  releaseFirst(count: number): void {
+    let left = count
+    this.#each((place) => {
+      if (left-- > 0) this.#end(place, undefined)
+    })
   }
 
   /** It will not come: all fail. */
   fail(error: Error): void {
-    for (const waiter of [...this.#waiters]) this.#end(waiter, error)
+    this.#each((place) => this.#end(place, error))
   }
 
-  #end(waiter: Waiter, error: Error | undefined): void {
-    if (!this.#waiters.delete(waiter)) return
-    this.#bytes -= waiter.bytes
-    this.#commands -= waiter.count ?? 1
-    waiter.unwatch?.()
-    if (this.#waiters.size === 0) this.#deadlines.stop()
-    if (error === undefined) waiter.resolve()
-    else waiter.reject(error)
+  /** Those who wait by now, in order. What it comes to may end others too: a user's function runs on the way. */
+  #each(visit: (place: Place) => void): void {
+    const places: Place[] = []
+    for (let place = this.#first; place !== undefined; place = place.next) places.push(place)
+    for (const place of places) if (place.isTaken) visit(place)
+  }
+
+  #refusal(waiting: Waiting): Error | undefined {
+    const { signal, expiresAt, bytes, count = 1 } = waiting
+    if (signal?.aborted) return new AbortError(signal)
+    if (performance.now() >= expiresAt) return this.#late(waiting)
+    const { maxHeld, maxHeldBytes } = this.#limits
+    if (this.#commands + count <= maxHeld && this.#bytes + bytes <= maxHeldBytes) return undefined
+    const held = `${this.#commands} commands of ${this.#bytes} bytes wait for ${this.#what}`
+    const limits = `the limits are ${maxHeld} and ${maxHeldBytes} bytes`
+    return new PoolError('QUEUE_FULL', `${held}; ${limits}`, this.#cause())
+  }
+
+  #append(place: Place): void {
+    const last = this.#last
+    place.previous = last
+    if (last === undefined) this.#first = place
+    else last.next = place
+    this.#last = place
+    this.#length += 1
+    this.#commands += place.waiting.count ?? 1
+    this.#bytes += place.waiting.bytes
+  }
+
+  #end(place: Place, error: Error | undefined): void {
+    if (!place.isTaken) return
+    place.isTaken = false
+    this.#remove(place)
+    place.unwatch?.()
+    if (this.#length === 0) this.#rest()
+    if (error === undefined) place.waiting.proceed()
+    else place.waiting.fail(error)
+  }
+
+  #remove(place: Place): void {
+    const { previous, next } = place
+    if (previous === undefined) this.#first = next
+    else previous.next = next
+    if (next === undefined) this.#last = previous
+    else next.previous = previous
+    // one that is old and gone must not keep those behind it from being collected
+    place.previous = place.next = undefined
+    this.#length -= 1
+    this.#commands -= place.waiting.count ?? 1
+    this.#bytes -= place.waiting.bytes
+  }
+
+  #rest(): void {
+    this.#deadlines.stop()
+    for (const tell of this.#onEmpty) tell()
+    this.#onEmpty = []
   }
 
   #expire(now: number): number {
-    let next = Number.POSITIVE_INFINITY
-    for (const waiter of [...this.#waiters]) {
-      if (waiter.expiresAt <= now) this.#end(waiter, this.#late(waiter))
-      else next = Math.min(next, waiter.expiresAt)
-    }
-    return next
+    let nextAt = Number.POSITIVE_INFINITY
+    this.#each((place) => {
+      const { expiresAt } = place.waiting
+      if (expiresAt <= now) this.#end(place, this.#late(place.waiting))
+      else nextAt = Math.min(nextAt, expiresAt)
+    })
+    return nextAt
   }
 
   #late({ timeout }: HoldRequest): TimeoutError {
@@ -135,6 +221,19 @@ export class HoldQueue {
     const cause = this.#reason()
     return cause === undefined ? {} : { cause }
   }
+}
+
+/** @param answers of `isThere`, by target */
+function isFor(
+  request: HoldRequest,
+  isThere: (target: Target) => boolean,
+  answers: Map<Target, boolean>,
+): boolean {
+  const target = request.target?.()
+  if (target === undefined) return true
+  const answer = answers.get(target) ?? isThere(target)
+  answers.set(target, answer)
+  return answer
 }
 
 /** A copy of a command that waits: the caller's array and bytes may change as soon as it has control again. */

@@ -7,6 +7,7 @@ export {
   type HoldRequest,
   heldBytes,
   ownCommand,
+  type Waiting,
 } from './hold-queue.ts'
 export { LazyLease } from './lazy-lease.ts'
 export { numberOption } from './number-option.ts'
@@ -19,6 +20,7 @@ export {
   type ReadChoice,
   type ReadFrom,
   type ReadPolicy,
+  type Target,
 } from './read-from.ts'
 export { type LeaseOptions, RolePool } from './role-pool.ts'
 export { RETRY_MS, type Route } from './route.ts'

@@ -42,7 +42,11 @@ export class LazyLease {
   /** Tells the pin that there are none any more. */
   #onNoStrays: (() => void) | undefined
 
-  /** For the endpoint. */
+  /**
+   * For the endpoint.
+   *
+   * @internal
+   */
   constructor(host: LazyHost) {
     this.#host = host
   }

@@ -28,6 +28,9 @@ export type ReadChoice = (candidates: readonly ReadCandidate[]) => ReadCandidate
  */
 export type ReadFrom = ReadPolicy | ReadChoice
 
+/** What a command wants of a server. */
+export type Target = 'write' | ReadFrom
+
 const POLICIES: readonly ReadPolicy[] = Object.freeze([
   'master',
   'prefer-master',

@@ -30,7 +30,11 @@ export class RolePool {
   readonly #target: 'write' | ReadFrom
   readonly #holdTimeoutMs: number
 
-  /** For whoever knows the route; users get one from `Sentinel`. */
+  /**
+   * For whoever knows the route; users get one from `Sentinel`.
+   *
+   * @internal
+   */
   constructor(route: Route, target: 'write' | ReadFrom, holdTimeoutMs: number) {
     this.#route = route
     this.#target = target
@@ -62,7 +66,7 @@ export class RolePool {
       if (signal?.aborted) throw new AbortError(signal)
       const endpoint = this.#route.isClosed ? undefined : this.#route.pick(this.#target)
       if (endpoint === undefined) {
-        await this.#route.hold({ bytes: 0, expiresAt, timeout, signal, target: this.#target })
+        await this.#route.hold({ bytes: 0, expiresAt, timeout, signal, target: () => this.#target })
         continue
       }
       if (endpoint === last) await sleep(RETRY_MS)

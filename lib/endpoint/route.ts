@@ -1,8 +1,8 @@
 // What knows where a command goes: one server, a Sentinel deployment and, later, a Cluster each satisfy it.
 
 import type { Endpoint } from './endpoint.ts'
-import type { HoldRequest } from './hold-queue.ts'
-import type { ReadFrom } from './read-from.ts'
+import type { HoldRequest, Waiting } from './hold-queue.ts'
+import type { Target } from './read-from.ts'
 
 export interface Route {
   readonly isClosed: boolean
@@ -12,7 +12,7 @@ export interface Route {
    * @param maxStaleness milliseconds by which what a replica has may be old; 0 = any age. @default the route's own
    * @throws {TypeError} a function given as `readFrom` threw, or chose what was not there
    */
-  pick(target: 'write' | ReadFrom, maxStaleness?: number): Endpoint | undefined
+  pick(target: Target, maxStaleness?: number): Endpoint | undefined
   /**
    * Waits until `pick()` is worth another try.
    *
@@ -22,6 +22,8 @@ export interface Route {
    * @throws {AbortError} `ABORT_ERR`
    */
   hold(request: HoldRequest): Promise<void>
+  /** {@link hold} without a promise: it proceeds when `pick()` is worth another try. */
+  enqueue(waiting: Waiting): void
   /** A command failed there in a way that says something about the server. */
   report(endpoint: Endpoint, error: Error): void
 }

@@ -45,6 +45,7 @@ export class Lease<T extends PooledConnection = Connection> {
   #cleaning: Promise<void> | undefined
   #cleaned: (() => void) | undefined
 
+  /** @internal */
   constructor(member: Member<T>, owner: LeaseOwner<T>) {
     this.#member = member
     this.#owner = owner

@@ -103,14 +103,15 @@ export class Pool<T extends PooledConnection = Connection> {
   }
 
   /** A frozen snapshot of what the pool has and has done. */
-  /** Connections that are lent or on their way there: `activeCount - idleCount`, without the price of a snapshot. */
-  get busyCount(): number {
-    return this.#lending.activeCount - this.#lending.stock.idleCount
-  }
-
   stats(): PoolStats {
     const { activeCount, waitingCount, stock } = this.#lending
     return this.#context.counters.snapshot({ activeCount, idleCount: stock.idleCount, waitingCount })
+  }
+
+  /** Connections that are lent or about to be: those of {@link stats} that are not idle, without the price of a snapshot. */
+  get busyCount(): number {
+    const { activeCount, stock } = this.#lending
+    return activeCount - stock.idleCount
   }
 
   /** Who holds what, the longest first: all leases that are out. Only with `leakTimeout` or `leakStacks`. */

@@ -64,6 +64,8 @@ export class Decoder {
   pushesAsBytes = false
   /** Whether bulk strings are wanted as bytes, in what is being decoded. */
   #asBytes = false
+  /** Whether maps and sets are wanted as arrays. */
+  #isFlat = false
   #isPush = false
   #attributes: readonly Map<Reply, Reply>[] = NONE
   /** Whether the attributes belong to a value that was returned, not to the one to come. */
@@ -114,12 +116,14 @@ export class Decoder {
    *
    * @param asBytes bulk strings as `Buffer` (copies, the caller's own); simple strings, as `OK`, are text in any
    *   case; of a push it is {@link pushesAsBytes} that counts
+   * @param isFlat maps and sets as arrays, in the form of RESP2, except in pushes; attributes stay maps. For who makes something
+   *   else of them: HGETALL to an object takes a quarter less
    * @throws {ProtocolError} `PROTOCOL_ERROR`, `PROTOCOL_LIMIT`
    */
-  next(asBytes = false): Reply | undefined {
+  next(asBytes = false, isFlat = false): Reply | undefined {
     if (this.#error !== undefined) throw this.#error
     try {
-      return this.#next(asBytes)
+      return this.#next(asBytes, isFlat)
     } catch (error) {
       this.#error = error instanceof ProtocolError ? error : tooLarge(error as Error)
       this.#frames = []
@@ -130,9 +134,10 @@ export class Decoder {
     }
   }
 
-  #next(asBytes: boolean): Reply | undefined {
+  #next(asBytes: boolean, isFlat: boolean): Reply | undefined {
     if (this.#depth === 0 && !this.#isInString) {
       this.#asBytes = asBytes
+      this.#isFlat = isFlat
       this.#isPush = false
       if (this.#hasReturned) this.#attributes = NONE
       this.#hasReturned = false
@@ -262,6 +267,7 @@ export class Decoder {
         if (this.#depth > 0) throw unexpected(type, 'inside another reply')
         this.#isPush = true
         this.#asBytes = this.pushesAsBytes
+        this.#isFlat = false
         return this.#aggregate(type)
       case Byte.error:
         return this.#anyLine(true)
@@ -455,6 +461,9 @@ export class Decoder {
     if (count === NULL_LENGTH) return null
     if (count === STREAMED) return this.#open(kind, STREAMED)
     this.#checkCount(count, 'elements')
+    if (this.#isFlat && (kind === Byte.map || kind === Byte.set)) {
+      return count === 0 ? [] : this.#open(Byte.array, kind === Byte.map ? count * 2 : count)
+    }
     if (count === 0) {
       if (kind === Byte.attribute) return OPENED // says nothing about the value that follows
       if (kind === Byte.map) return new Map()

@@ -1,7 +1,13 @@
 // How much may fall back to the master when no replica serves: so many commands of this client may be under way
 // there, what is more waits for its turn within its deadline. Dead replicas must not take the master with them.
 
-import { type Endpoint, type HoldLimits, HoldQueue, type HoldRequest } from '../endpoint/index.ts'
+import {
+  type Endpoint,
+  type HoldLimits,
+  HoldQueue,
+  type HoldRequest,
+  type Waiting,
+} from '../endpoint/index.ts'
 
 /** Replies free places all the time; so often it is looked how many. */
 const LOOK_MS = 2
@@ -50,8 +56,14 @@ export class FallbackBudget {
   /** Resolves when it is worth looking again. */
   wait(request: HoldRequest): Promise<void> {
     const turn = this.#held.wait(request)
-    this.#timer ??= setInterval(() => this.#look(), LOOK_MS).unref() // who waits keeps the process
+    this.#lookOut()
     return turn
+  }
+
+  /** {@link wait} without a promise. */
+  add(waiting: Waiting): void {
+    this.#held.add(waiting)
+    this.#lookOut()
   }
 
   /** Whatever they wait for may have changed. */
@@ -64,10 +76,14 @@ export class FallbackBudget {
     this.#look()
   }
 
+  #lookOut(): void {
+    this.#timer ??= setInterval(() => this.#look(), LOOK_MS).unref() // who waits keeps the process
+  }
+
   #look(): void {
     const master = this.#master()
     const free = master === undefined ? Number.POSITIVE_INFINITY : this.#limit - master.load
-    if (free > 0) this.#held.release(free)
+    this.#held.releaseFirst(free)
     if (this.#held.length > 0) return
     clearInterval(this.#timer)
     this.#timer = undefined

@@ -15,9 +15,10 @@ import {
   HoldQueue,
   type HoldRequest,
   isPermanent,
-  type ReadFrom,
   type Route,
   refusalOf,
+  type Target,
+  type Waiting,
 } from '../endpoint/index.ts'
 import { ConnectionError, PoolError, type RespoolError, SentinelError } from '../errors.ts'
 import { discover, type Finding, type Verdict } from './discovery.ts'
@@ -175,7 +176,7 @@ export class SentinelRouter implements Route {
     return this.#state === 'closed'
   }
 
-  pick(target: 'write' | ReadFrom, maxStaleness: number = this.#options.maxStaleness): Endpoint | undefined {
+  pick(target: Target, maxStaleness: number = this.#options.maxStaleness): Endpoint | undefined {
     if (this.#state === 'closed') return undefined
     this.start()
     const master = this.#readableMaster
@@ -200,13 +201,16 @@ export class SentinelRouter implements Route {
   }
 
   hold(request: HoldRequest): Promise<void> {
-    if (this.#state === 'closed') return Promise.reject(closedError())
-    if (this.#hopeless !== undefined) return Promise.reject(this.#hopeless)
-    const { target } = request
-    const mayFallBack = target === 'prefer-replica' || target === 'nearest'
-    const master = mayFallBack && !this.#replicas.isWaking ? this.#readableMaster : undefined
-    // with a master there, its budget is all that keeps them from it
-    return master === undefined ? this.#held.wait(request) : this.#fallback.wait(request)
+    const refusal = this.#refusal
+    if (refusal !== undefined) return Promise.reject(refusal)
+    return this.#awaitsTurn(request) ? this.#fallback.wait(request) : this.#held.wait(request)
+  }
+
+  enqueue(waiting: Waiting): void {
+    const refusal = this.#refusal
+    if (refusal !== undefined) waiting.fail(refusal)
+    else if (this.#awaitsTurn(waiting)) this.#fallback.add(waiting)
+    else this.#held.add(waiting)
   }
 
   report(endpoint: Endpoint, error: Error): void {
@@ -257,6 +261,18 @@ export class SentinelRouter implements Route {
     this.#replicas.destroy(error)
   }
 
+  /** Why nobody is to wait. */
+  get #refusal(): Error | undefined {
+    return this.#state === 'closed' ? closedError() : this.#hopeless
+  }
+
+  /** Whether there is a master, and its budget is all that keeps a read from it. */
+  #awaitsTurn(request: HoldRequest): boolean {
+    const target = request.target?.()
+    const mayFallBack = target === 'prefer-replica' || target === 'nearest'
+    return mayFallBack && !this.#replicas.isWaking && this.#readableMaster !== undefined
+  }
+
   /** Whether there is a master that gives no cause to doubt it. */
   get #isSteady(): boolean {
     return this.#master?.isConnected === true && !this.#master.isSuspect && !this.#isHolding
@@ -294,7 +310,7 @@ export class SentinelRouter implements Route {
   #onReplicas(): void {
     if (this.isClosed) return
     this.#publish()
-    this.#held.release()
+    this.#release()
     this.#fallback.release()
   }
 
@@ -350,7 +366,7 @@ export class SentinelRouter implements Route {
     if (this.#isSteady) this.#doubtedAt = undefined
     this.#refreshReplicas()
     this.#publish()
-    this.#held.release() // each looks again
+    this.#release()
   }
 
   async #accept(verdict: Verdict & { kind: 'master' }): Promise<void> {
@@ -385,9 +401,7 @@ export class SentinelRouter implements Route {
       next.fence(closedError()) // somebody was quicker
       return
     }
-    this.#adopt(next, epoch)
-    // it is about to be replaced itself: its writes are held from the beginning
-    if (leader !== undefined) this.#failover.heed(leader, '+try-failover', '')
+    this.#adopt(next, { epoch, leader })
   }
 
   /** The candidate of a failover says that it is the master; the sentinels will say so in a second. */
@@ -397,7 +411,7 @@ export class SentinelRouter implements Route {
       return
     }
     const provision = { leader, until: performance.now() + PROVISIONAL_MS, lastEpoch: this.#epoch }
-    this.#adopt(endpoint, this.#epoch + 1, provision)
+    this.#adopt(endpoint, { epoch: this.#epoch + 1, leader: undefined }, provision)
     this.#asking.soon()
   }
 
@@ -409,7 +423,7 @@ export class SentinelRouter implements Route {
   }
 
   /** The switch itself, in one go: from here on the new master is the master, and the old one is fenced. */
-  #adopt(next: Endpoint, epoch: number, provision?: Provision): void {
+  #adopt(next: Endpoint, { epoch, leader }: Pick<Finding, 'epoch' | 'leader'>, provision?: Provision): void {
     const { address } = next
     const old = this.#master
     const now = performance.now()
@@ -423,17 +437,22 @@ export class SentinelRouter implements Route {
     this.#provision = provision
     this.#trouble = undefined
     this.#failover.end()
-    this.#replicas.remove(address, fencedError(address, 'was promoted and is the master now'))
+    // it is about to be replaced itself: its writes are held from the beginning
+    if (leader !== undefined) this.#failover.heed(leader, '+try-failover', '')
     if (old !== undefined) {
       next.warm(old.pool.stats().activeCount)
+      // who waits there has come before those who wait for a new one, and goes at once
       old.fence(fencedError(old.address, `is no longer the master, ${address} is (epoch ${epoch})`))
+    }
+    this.#replicas.remove(address, fencedError(address, 'was promoted and is the master now'))
+    if (old !== undefined) {
       const generation = this.#generation
       const early = provision !== undefined
       const event = { from: old.address, to: address, epoch, generation, early, duration }
       this.#later(() => this.#events.onSwitch(Object.freeze(event)))
     }
     this.#publish()
-    this.#held.release()
+    this.#release()
   }
 
   /** Looks at the replicas beside everything else: one that hangs must not delay the next question. */
@@ -445,6 +464,14 @@ export class SentinelRouter implements Route {
       if (this.isClosed) return
       if (this.#master !== master) this.#refreshReplicas()
       this.#onReplicas()
+    })
+  }
+
+  /** Lets go on who waits for a server that is there now. Whether a replica serves a read, each read finds out. */
+  #release(): void {
+    this.#held.release((target) => {
+      if (target === 'write') return !this.#isHolding && this.#readableMaster !== undefined
+      return target !== 'master' || this.#readableMaster !== undefined
     })
   }
 

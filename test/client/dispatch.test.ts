@@ -475,3 +475,115 @@ test('a failover moves what was not sent to the new master, in order', async (t)
     Array.from({ length: 20 }, (_, i) => `k${i}`),
   )
 })
+
+test('what waited at the old master leaves before what waited for a new one, and both before what comes then', async (t) => {
+  const deployment = await scriptedDeployment(t)
+  const { master, replicas, seeds, sentinels, say } = deployment
+  const [heir] = replicas
+  assert.ok(heir)
+  const client = createClient({ sentinel: { name: 'm', sentinels: seeds }, pingInterval: 0 })
+  t.after(() => client.destroy())
+  await client.call('INCR', 'n')
+  await eventually('listened to', () => sentinels.every(({ subscriberCount }) => subscriberCount === 1))
+  await master.server.close()
+  await eventually('the loss is noticed', () => client.stats().master?.connected === false)
+  const replies: Promise<unknown>[] = []
+  const give = (count: number) => {
+    for (let i = 0; i < count; i += 1) replies.push(client.call('SET', `k${replies.length}`, 'v'))
+  }
+  give(5)
+  assert.equal(client.stats().master?.held, 5)
+  for (const sentinel of sentinels) {
+    sentinel.publish(
+      '+switch-master',
+      `m ${master.address.replace(':', ' ')} ${heir.address.replace(':', ' ')}`,
+    )
+  }
+  await eventually('it is waited for', () => client.topology?.holding)
+  give(5)
+  client.once('switch', () => give(5))
+  heir.role = masterRole()
+  say({ master: heir.address, epoch: 2, replicas: [] })
+  await eventually('it has switched', () => client.topology?.master === heir.address)
+  await eventually('all are given', () => replies.length === 15)
+  assert.deepEqual(await Promise.all(replies), new Array(15).fill('OK'))
+  const sent = heir.server.commands.flatMap(([name, key]) => (name === 'SET' ? [key] : []))
+  assert.deepEqual(
+    sent,
+    Array.from({ length: 15 }, (_, i) => `k${i}`),
+  )
+})
+
+test('a failure that nobody handles is told of once, one that is handled never', async (t) => {
+  const unhandled: unknown[] = []
+  const note = (error: unknown) => unhandled.push(error)
+  const others = process.rawListeners('unhandledRejection') as (() => void)[]
+  process.removeAllListeners('unhandledRejection')
+  process.on('unhandledRejection', note)
+  t.after(() => {
+    process.off('unhandledRejection', note)
+    for (const other of others) process.on('unhandledRejection', other)
+  })
+  const node = await new ScriptedNode().listen(t)
+  node.intercept = ([name = ''], peer) => {
+    if (name === 'INCR') return cut(peer)
+    return name === 'GET' ? error('LOADING reading') : 'pass'
+  }
+  const client = clientOf(t, node)
+  await client.ready()
+  // lost, tried again in vain, held in vain, answered with an error
+  const commands = () => [
+    client.call('INCR', 'n'),
+    client.with({ timeout: 60 }).call('GET', 'k'),
+    client.with({ timeout: 1 }).call('INCR', 'n'),
+  ]
+  const outcomes = await Promise.allSettled(commands())
+  assert.deepEqual(
+    outcomes.map(({ status }) => status),
+    new Array(3).fill('rejected'),
+  )
+  await sleep(20)
+  assert.deepEqual(unhandled, [])
+  void commands()
+  await eventually('all have failed', () => unhandled.length >= 3)
+  await sleep(100)
+  assert.equal(unhandled.length, 3)
+})
+
+test('a blocking command waits while its server is suspect, within its deadline', async (t) => {
+  const node = await new ScriptedNode().listen(t)
+  const client = clientOf(t, node, { suspectAfter: 50, commandTimeout: 5_000 })
+  await client.ready()
+  let isHung = true
+  node.intercept = ([name = '']) => (isHung ? undefined : name === 'BLPOP' ? bulk('popped') : 'pass')
+  client.call('GET', 'k').catch(() => undefined)
+  await eventually('it is suspect', () => client.stats().master?.suspect)
+  const late = await failure(client.with({ timeout: 30 }).call('BLPOP', 'k', 1))
+  assert.ok(late instanceof TimeoutError, String(late))
+  assert.equal(late.mayHaveExecuted, false)
+  const popped = client.call('BLPOP', 'k', 1)
+  await settled()
+  assert.ok(!node.server.commands.some(([name]) => name === 'BLPOP'))
+  isHung = false
+  assert.equal(await popped, 'popped')
+})
+
+test('a function for readFrom that throws when a read is let go fails the read', async (t) => {
+  const { seeds, master } = await scriptedDeployment(t)
+  let calls = 0
+  const client = createClient({
+    sentinel: { name: 'm', sentinels: seeds },
+    pingInterval: 0,
+    readFrom: () => {
+      calls += 1
+      if (calls > 1) throw new Error('no idea')
+      return undefined
+    },
+  })
+  t.after(() => client.destroy())
+  await assert.rejects(client.call('GET', 'k'), TypeError)
+  assert.equal(calls, 2)
+  assert.equal(client.stats().working, 0)
+  assert.equal(await client.call('SET', 'k', 'v'), 'OK')
+  assert.ok(!master.server.commands.some(([name]) => name === 'GET'))
+})

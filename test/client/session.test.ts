@@ -8,7 +8,7 @@ import { type Client, CommandView, createClient, type SessionOptions } from '../
 import type { Router } from '../../lib/client/router.ts'
 import { Session, sessionWrite } from '../../lib/client/session.ts'
 import { Work } from '../../lib/client/work.ts'
-import { Endpoint, type ReadFrom } from '../../lib/endpoint/index.ts'
+import { Endpoint, type ReadFrom, type Waiting } from '../../lib/endpoint/index.ts'
 import { ReplyError, TimeoutError } from '../../lib/errors.ts'
 import type { Argument, Reply } from '../../lib/resp/index.ts'
 import { type ScriptedDeployment, ScriptedNode, scriptedDeployment } from '../sentinel/scripted-deployment.ts'
@@ -67,6 +67,10 @@ class FixedRoute implements Router {
 
   hold(): Promise<void> {
     return Promise.reject(new Error('there is nothing to wait for'))
+  }
+
+  enqueue(waiting: Waiting): void {
+    waiting.fail(new Error('there is nothing to wait for'))
   }
 
   report(endpoint: Endpoint): void {

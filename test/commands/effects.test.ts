@@ -2,11 +2,16 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import {
   connectionEffect,
+  isBlocking,
+  isOrdinary,
+  isOrdinaryRead,
+  isReadOnly,
   isStateful,
   isUndoneByReset,
   StateBit,
   stateAfter,
 } from '../../lib/commands/index.ts'
+import { commandRows } from '../../lib/commands/table.gen.ts'
 import type { Argument } from '../../lib/resp/index.ts'
 
 const words = (line: string) => (line === '' ? [] : line.split(' '))
@@ -150,4 +155,20 @@ test('what is queued in a transaction clears nothing, RESET excepted', () => {
   assert.equal(run('WATCH a', 'MULTI', 'UNWATCH'), S.watch | S.multi)
   assert.equal(run('WATCH a', 'MULTI', 'RESET'), resetSets)
   assert.equal(run('MULTI', 'SELECT 1', 'EXEC'), S.select)
+})
+
+test('an ordinary command has no effect and never blocks, and reads by the same answer as any', () => {
+  let count = 0
+  for (const [name] of commandRows) {
+    for (const command of [words(name), words(name.toLowerCase())]) {
+      assert.equal(isOrdinaryRead(command), isOrdinary(command) ? isReadOnly(command) : undefined, name)
+      if (!isOrdinary(command)) continue
+      count += 1
+      assert.ok(!isStateful(command) && !isBlocking(command), name)
+    }
+  }
+  assert.ok(count > 300, `${count} spellings`)
+  for (const name of ['Get', Buffer.from('GET'), 'NOSUCH', 'WATCH', 'BLPOP', 'XREAD', 'CLIENT']) {
+    assert.equal(isOrdinaryRead([name, 'k']), undefined, String(name))
+  }
 })

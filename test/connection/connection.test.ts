@@ -10,6 +10,7 @@ import {
   type ConnectionOptions,
   connect,
   type ExecuteOptions,
+  type Rescuer,
   resolveConnectionOptions,
 } from '../../lib/connection/index.ts'
 import {
@@ -21,7 +22,7 @@ import {
   RespoolError,
   TimeoutError,
 } from '../../lib/errors.ts'
-import type { Reply } from '../../lib/resp/index.ts'
+import type { Argument, Reply } from '../../lib/resp/index.ts'
 import { type Connected, connected } from '../support/connected.ts'
 import { array, bulk, error, integer, simple } from '../support/resp-writer.ts'
 import { greet, type Peer, type Script, scriptedServer } from '../support/scripted-server.ts'
@@ -59,6 +60,42 @@ test('the commands of a tick leave in one write, those of the next tick in anoth
   assert.equal(connection.pendingCount, 0)
   await connection.call('ECHO', 'again')
   assert.equal(writes.length, 2)
+})
+
+test('an attempt that fails, or is not taken, ends as its rescuer says', async (t) => {
+  const { connection } = await connected(
+    t,
+    (command, peer) => (command[0] === 'GET' ? error('LOADING reading') : echo(command, peer)),
+    { maxPending: 3 },
+  )
+  const asked: { error: Error; command: readonly Argument[]; startedAt: number }[] = []
+  const rescuer = (end: Promise<Reply> | undefined): Rescuer => ({
+    rescue: (error, command, startedAt) => {
+      asked.push({ error, command, startedAt })
+      return end
+    },
+  })
+  const from = Math.floor(performance.now())
+  const saved = rescuer(Promise.resolve('saved'))
+  assert.equal(await connection.attempt(['ECHO', 'x'], {}, saved), 'x')
+  assert.equal(asked.length, 0)
+  assert.equal(await connection.attempt(['GET', 'a'], {}, saved), 'saved')
+  await rejection(connection.attempt(['GET', 'b'], {}, rescuer(undefined)), ReplyError)
+  const full = [1, 2, 3].map(() => connection.call('ECHO', 'x'))
+  assert.equal(await connection.attempt(['ECHO', 'c'], {}, saved), 'saved')
+  await Promise.all(full)
+  const signal = AbortSignal.abort()
+  await rejection(connection.attempt(['ECHO', 'd'], { signal }, rescuer(undefined)), AbortError)
+  const cutOff = connection.attempt(['ECHO', 'e'], {}, saved)
+  connection.destroy()
+  assert.equal(await cutOff, 'saved')
+  assert.equal(await connection.attempt(['ECHO', 'f'], {}, saved), 'saved')
+  assert.deepEqual(
+    asked.map(({ error, command }) => `${command[1]} ${error.name}`),
+    ['a ReplyError', 'b ReplyError', 'c PoolError', 'd AbortError', 'e ConnectionError', 'f ConnectionError'],
+  )
+  const until = Math.ceil(performance.now())
+  for (const { startedAt } of asked) assert.ok(startedAt >= from && startedAt <= until)
 })
 
 test('replies come in the order of the commands, however they arrive', async (t) => {

@@ -36,6 +36,29 @@ test('the error that a server answers rejects the command', () => {
   assert.deepEqual(settled, [{ rejected: error }])
 })
 
+test('a command with a rescuer ends as that says, and without its word by its error', () => {
+  const settled: unknown[] = []
+  const asked: unknown[] = []
+  const error = new ReplyError('LOADING')
+  const end = Promise.resolve('better')
+  for (const word of [end, undefined]) {
+    const one = command(settled)
+    const rescue = (...question: unknown[]) => {
+      asked.push(question)
+      return word
+    }
+    one.entrust(['GET', 'k'], { rescue }, false)
+    one.take(error)
+    one.fail(new Error('second'))
+  }
+  assert.deepEqual(settled, [end, { rejected: error }])
+  assert.deepEqual(asked, new Array(2).fill([error, ['GET', 'k'], 0]))
+  const fine = command(settled)
+  fine.entrust(['GET', 'k'], { rescue: () => assert.fail('nothing to rescue') }, false)
+  fine.take('value')
+  assert.equal(settled[2], 'value')
+})
+
 test('a batch is settled when the last of its replies has come, errors among them in their places', () => {
   const settled: unknown[] = []
   const error = new ReplyError('ERR no')

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { HoldQueue, type HoldRequest } from '../../lib/endpoint/index.ts'
+import { HoldQueue, type HoldRequest, type Target, type Waiting } from '../../lib/endpoint/index.ts'
 import { AbortError, ConnectionError, PoolError, TimeoutError } from '../../lib/errors.ts'
 import { settled } from '../support/clock.ts'
 import { runProgram } from '../support/program.ts'
@@ -146,6 +146,101 @@ test('a signal ends one wait, gives its place back, and is left alone afterwards
   assert.equal(listeners, 0)
 })
 
+test('a release that is for some lets those go on whose target is there, asked once for each', async () => {
+  const queue = queueOf(undefined, { maxHeld: 10, maxHeldBytes: 100 })
+  const order: string[] = []
+  const wait = (name: string, target?: () => Target) =>
+    queue.wait(request({ target })).then(() => order.push(name))
+  let changing: Target = 'write'
+  const all = [
+    wait('a write', () => 'write'),
+    wait('a read', () => 'replica'),
+    wait('another read', () => 'replica'),
+    wait('anything'),
+    wait('what changes', () => changing),
+    wait('another write', () => 'write'),
+  ]
+  const asked: Target[] = []
+  queue.release((target) => {
+    asked.push(target)
+    return target === 'replica'
+  })
+  await settled()
+  assert.deepEqual(asked, ['write', 'replica'])
+  assert.deepEqual(order, ['a read', 'another read', 'anything'])
+  changing = 'replica'
+  queue.release((target) => target === 'replica')
+  await settled()
+  assert.deepEqual(order.slice(3), ['what changes'])
+  queue.release()
+  await Promise.all(all)
+  assert.deepEqual(order.slice(4), ['a write', 'another write'])
+})
+
+test('who waits without a promise is told at the release itself, in order, and may wait again', () => {
+  const queue = queueOf()
+  const told: string[] = []
+  const waiting = (name: string, times: number): Waiting => {
+    const one: Waiting = {
+      ...request(),
+      proceed: () => {
+        told.push(name)
+        times -= 1
+        if (times > 0) queue.add(one)
+      },
+      fail: (error) => told.push(`${name}: ${error.message}`),
+    }
+    return one
+  }
+  queue.add(waiting('a', 2))
+  queue.add(waiting('b', 1))
+  queue.add(waiting('c', 3))
+  queue.add({ ...waiting('d', 1), fail: (error) => told.push((error as PoolError).code) })
+  assert.deepEqual(told, ['QUEUE_FULL'], 'who is refused is told at once')
+  queue.release()
+  assert.deepEqual(told.slice(1), ['a', 'b', 'c'])
+  assert.equal(queue.length, 2)
+  queue.release()
+  assert.deepEqual(told.slice(4), ['a', 'c'])
+  queue.fail(lost)
+  assert.deepEqual(told.slice(6), ['c: it broke'])
+})
+
+test('in the middle of the queue a wait can end without the others noticing', async () => {
+  const queue = queueOf()
+  const [first, second, third] = [new AbortController(), new AbortController(), new AbortController()]
+  const order: number[] = []
+  const all = [first, second, third].map(({ signal }, i) =>
+    queue.wait(request({ signal })).then(
+      () => order.push(i),
+      () => order.push(-i),
+    ),
+  )
+  second.abort()
+  assert.equal(queue.length, 2)
+  third.abort()
+  assert.equal(queue.length, 1)
+  const last = queue.wait(request()).then(() => order.push(3))
+  queue.release()
+  await Promise.all([...all, last])
+  assert.deepEqual(order, [-1, -2, 0, 3])
+  assert.equal(queue.length, 0)
+})
+
+test('who asks is told when nobody waits any more', async () => {
+  const queue = queueOf()
+  await queue.emptied
+  const waits = [queue.wait(request()), queue.wait(request())]
+  let isEmpty = false
+  const emptied = queue.emptied.then(() => {
+    isEmpty = true
+  })
+  await settled()
+  assert.equal(isEmpty, false)
+  queue.release()
+  await Promise.all([...waits, emptied])
+})
+
 test('when it is known that nothing will come, all fail with that error', async () => {
   const queue = queueOf()
   const all = [1, 2].map(() => queue.wait(request()))
@@ -185,4 +280,37 @@ test('several commands that wait as one count as many', async () => {
   queue.release()
   await Promise.all([two, one])
   await assert.rejects(queue.wait(request({ count: 4 })), { code: 'QUEUE_FULL' })
+})
+
+test('of those who wait the first few can be let go alone', async () => {
+  const queue = queueOf()
+  const order: number[] = []
+  const all = [0, 1, 2].map((i) => queue.wait(request()).then(() => order.push(i)))
+  queue.releaseFirst(0)
+  assert.equal(queue.length, 3)
+  queue.releaseFirst(2)
+  await settled()
+  assert.deepEqual(order, [0, 1])
+  queue.releaseFirst(Number.POSITIVE_INFINITY)
+  await Promise.all(all)
+})
+
+test('who is let go may end the wait of others, and none behind them is left out', () => {
+  const queue = queueOf()
+  const told: string[] = []
+  const ending = new AbortController()
+  const waiting = (name: string, signal?: AbortSignal, proceed = (): void => undefined): Waiting => ({
+    ...request({ signal }),
+    proceed: () => {
+      told.push(name)
+      proceed()
+    },
+    fail: ({ name: why }) => told.push(`${name}: ${why}`),
+  })
+  queue.add(waiting('a', undefined, () => ending.abort()))
+  queue.add(waiting('b', ending.signal))
+  queue.add(waiting('c'))
+  queue.release()
+  assert.deepEqual(told, ['a', 'b: AbortError', 'c'])
+  assert.equal(queue.length, 0)
 })

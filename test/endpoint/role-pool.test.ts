@@ -2,7 +2,14 @@
 
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import { Endpoint, HoldQueue, type HoldRequest, RolePool, type Route } from '../../lib/endpoint/index.ts'
+import {
+  Endpoint,
+  HoldQueue,
+  type HoldRequest,
+  RolePool,
+  type Route,
+  type Waiting,
+} from '../../lib/endpoint/index.ts'
 import { AbortError, ConnectionError, PoolError, SentinelError, TimeoutError } from '../../lib/errors.ts'
 import { settled } from '../support/clock.ts'
 import { freePorts } from '../support/free-ports.ts'
@@ -23,6 +30,10 @@ class ToldRoute implements Route {
   hold(request: HoldRequest): Promise<void> {
     if (this.isClosed) return Promise.reject(new PoolError('CLIENT_CLOSED', 'closed'))
     return this.held.wait(request)
+  }
+
+  enqueue(waiting: Waiting): void {
+    this.held.add(waiting)
   }
 
   report(endpoint: Endpoint, error: Error): void {

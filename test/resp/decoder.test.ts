@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { ReplyError } from '../../lib/errors.ts'
-import { Decoder, type Reply } from '../../lib/resp/index.ts'
+import { ProtocolError, ReplyError } from '../../lib/errors.ts'
+import { Decoder, defaultLimits, type Reply } from '../../lib/resp/index.ts'
 import { cutInto, decode, decodeValues, everyCut } from '../support/decode.ts'
 import { bulk, simple } from '../support/resp-writer.ts'
 
@@ -289,6 +289,26 @@ test('what was asked for when a reply began holds for all of it', () => {
   decoder.feed(Buffer.from('b\r\n$1\r\nc\r\n'))
   assert.deepEqual(decoder.next(false), [Buffer.from('a'), Buffer.from('b')])
   assert.equal(decoder.next(false), 'c')
+})
+
+test('maps and sets are arrays where that is asked for, in their order and at any depth; pushes are as ever', () => {
+  const wire = Buffer.from(
+    '%2\r\n$1\r\na\r\n:1\r\n$1\r\nb\r\n~2\r\n:2\r\n%1\r\n+c\r\n%0\r\n~0\r\n%0\r\n' +
+      '>2\r\n+p\r\n%1\r\n+a\r\n:1\r\n*1\r\n~1\r\n:3\r\n|1\r\n+ttl\r\n:3\r\n+x\r\n',
+  )
+  const values = ['a', 1, 'b', [2, ['c', []]]]
+  for (const pieces of everyCut(wire)) {
+    const decoded = decode(pieces, { isFlat: true })
+    assert.deepEqual(
+      decoded.map(({ value }) => value),
+      [values, [], [], ['p', new Map([['a', 1]])], [[3]], 'x'],
+    )
+    assert.deepEqual(decoded[5]?.attributes, [new Map([['ttl', 3]])])
+  }
+  assert.throws(
+    () => decode([Buffer.from('%3\r\n')], { isFlat: true, limits: { ...defaultLimits, maxItems: 2 } }),
+    ProtocolError,
+  )
 })
 
 test('bytes handed out are the caller’s own', () => {

@@ -12,6 +12,7 @@ export interface Decoded {
 
 export interface DecodeOptions {
   readonly asBytes?: boolean
+  readonly isFlat?: boolean
   readonly limits?: DecoderLimits
 }
 
@@ -24,7 +25,7 @@ export function decode(pieces: readonly Buffer[], options: DecodeOptions = {}): 
     piece.copy(lent)
     decoder.feed(lent, piece.length)
     for (;;) {
-      const value = decoder.next(options.asBytes)
+      const value = decoder.next(options.asBytes, options.isFlat)
       if (value === undefined) break
       decoded.push({ value, isPush: decoder.isPush, attributes: decoder.attributes })
     }
