@@ -105,6 +105,8 @@ export class Transaction<T extends string | Buffer = string> {
    * For transaction-run.ts: what the function returned.
    *
    * @throws {TypeError} it is no chain of this transaction
+   *
+   * @internal
    */
   collected(end: unknown): Collected | undefined {
     if (end === undefined) return undefined

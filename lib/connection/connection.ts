@@ -239,6 +239,8 @@ export class Connection {
    * command, which is a promise and a closure, would cost a third of the command.
    *
    * @param isFlat maps and sets may come as arrays, in the form of RESP2
+   *
+   * @internal
    */
   attempt(
     command: readonly Argument[],
