@@ -29,10 +29,7 @@ export const methods: readonly Method[] = Object.entries(commandsByShape).flatMa
  *
  * @param run what the methods do: `self` is what they were called on, the command is complete and `run`'s own
  */
-export function defineMethods<S extends object>(
-  prototype: S,
-  run: (self: S, command: Argument[], shaper: Shaper | undefined) => unknown,
-): void {
+export function defineMethods<S extends object>(prototype: S, run: Run<S>): void {
   // Plain assignments: a name for each function and a descriptor for each property take four times as long, which
   // is a millisecond of the import. Stack traces have the names all the same.
   const target = prototype as Record<string, unknown>
@@ -45,12 +42,30 @@ export function defineMethods<S extends object>(
     const [first = '', second] = words
     target[name] =
       second === undefined
-        ? function (this: S, ...args: Argument[]): unknown {
-            return run(this, [first, ...args], shaper)
-          }
+        ? methodOf(first, shaper, run)
         : function (this: S, ...args: Argument[]): unknown {
             return run(this, [first, second, ...args], shaper)
           }
+  }
+}
+
+type Run<S> = (self: S, command: Argument[], shaper: Shaper | undefined) => unknown
+
+/** Of a command of one word. The usual numbers of arguments make one array, not two: measured, a tenth of a command. */
+function methodOf<S>(word: string, shaper: Shaper | undefined, run: Run<S>): (this: S) => unknown {
+  return function (this: S, a?: Argument, b?: Argument, c?: Argument): unknown {
+    // biome-ignore-start lint/complexity/noArguments: rest parameters are the second array
+    switch (arguments.length) {
+      case 1:
+        return run(this, [word, a as Argument], shaper)
+      case 2:
+        return run(this, [word, a as Argument, b as Argument], shaper)
+      case 3:
+        return run(this, [word, a as Argument, b as Argument, c as Argument], shaper)
+      default:
+        return run(this, [word, ...(arguments as Iterable<Argument>)], shaper)
+    }
+    // biome-ignore-end lint/complexity/noArguments: only there
   }
 }
 

@@ -421,9 +421,10 @@ export class Connection {
     )
     let pending!: PendingCommand
     const promise = new Promise<Reply>((resolve, reject) => {
-      pending = new PendingCommand(resolve, reject, options?.replies === 'buffer', timeout, this.#now())
+      const asBytes = options?.replies === 'buffer'
+      const kept = rescuer === undefined ? undefined : command // it is a lot to keep, where nobody asks for it
+      pending = new PendingCommand(resolve, reject, asBytes, timeout, this.#now(), rescuer, kept, isFlat)
     })
-    if (rescuer !== undefined) pending.entrust(command, rescuer, isFlat)
     if (!isPlain) pending.special = special(command)
     if (isDecisive && pending.special !== undefined) pending.special.isDecisive = true
     if (options?.onAttributes !== undefined) {

@@ -74,10 +74,11 @@ export interface Pending {
 export class PendingCommand implements Pending {
   readonly #resolve: (value: Reply | Promise<Reply>) => void
   readonly #reject: (error: Error) => void
-  #rescuer: Rescuer | undefined = undefined
-  #command: readonly Argument[] | undefined = undefined
+  /** Whoever is asked if it fails, and what for. */
+  readonly #rescuer: Rescuer | undefined
+  readonly #command: readonly Argument[] | undefined
   readonly asBytes: boolean
-  isFlat = false
+  readonly isFlat: boolean
   readonly timeout: number
   readonly startedAt: number
   owed = 1
@@ -92,18 +93,17 @@ export class PendingCommand implements Pending {
     asBytes: boolean,
     timeout: number,
     startedAt: number,
+    rescuer?: Rescuer,
+    command?: readonly Argument[],
+    isFlat = false,
   ) {
     this.#resolve = resolve
     this.#reject = reject
     this.asBytes = asBytes
     this.timeout = timeout
     this.startedAt = startedAt
-  }
-
-  /** If it fails, the rescuer is asked. */
-  entrust(command: readonly Argument[], rescuer: Rescuer, isFlat: boolean): void {
-    this.#command = command
     this.#rescuer = rescuer
+    this.#command = command
     this.isFlat = isFlat
   }
 

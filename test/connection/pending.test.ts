@@ -1,16 +1,24 @@
 import assert from 'node:assert/strict'
 import { getEventListeners } from 'node:events'
 import { test } from 'node:test'
-import { type Pending, PendingBatch, PendingCommand, Special } from '../../lib/connection/pending.ts'
+import {
+  type Pending,
+  PendingBatch,
+  PendingCommand,
+  type Rescuer,
+  Special,
+} from '../../lib/connection/pending.ts'
 import { ReplyError } from '../../lib/errors.ts'
 
-const command = (settled: unknown[]): PendingCommand =>
+const command = (settled: unknown[], rescuer?: Rescuer): PendingCommand =>
   new PendingCommand(
     (value) => settled.push(value),
     (error) => settled.push({ rejected: error }),
     false,
     0,
     0,
+    rescuer,
+    ['GET', 'k'],
   )
 const batch = (settled: unknown[], count: number): PendingBatch =>
   new PendingBatch((outcomes) => settled.push(outcomes), count, false, 0, 0)
@@ -42,20 +50,17 @@ test('a command with a rescuer ends as that says, and without its word by its er
   const error = new ReplyError('LOADING')
   const end = Promise.resolve('better')
   for (const word of [end, undefined]) {
-    const one = command(settled)
     const rescue = (...question: unknown[]) => {
       asked.push(question)
       return word
     }
-    one.entrust(['GET', 'k'], { rescue }, false)
+    const one = command(settled, { rescue })
     one.take(error)
     one.fail(new Error('second'))
   }
   assert.deepEqual(settled, [end, { rejected: error }])
   assert.deepEqual(asked, new Array(2).fill([error, ['GET', 'k'], 0]))
-  const fine = command(settled)
-  fine.entrust(['GET', 'k'], { rescue: () => assert.fail('nothing to rescue') }, false)
-  fine.take('value')
+  command(settled, { rescue: () => assert.fail('nothing to rescue') }).take('value')
   assert.equal(settled[2], 'value')
 })
 
