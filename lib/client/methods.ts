@@ -62,8 +62,12 @@ function methodOf<S>(word: string, shaper: Shaper | undefined, run: Run<S>): (th
         return run(this, [word, a as Argument, b as Argument], shaper)
       case 3:
         return run(this, [word, a as Argument, b as Argument, c as Argument], shaper)
-      default:
-        return run(this, [word, ...(arguments as Iterable<Argument>)], shaper)
+      default: {
+        const command: Argument[] = [word]
+        // one by one: to spread them takes ten times as long
+        for (let i = 0; i < arguments.length; i += 1) command.push(arguments[i] as Argument)
+        return run(this, command, shaper)
+      }
     }
     // biome-ignore-end lint/complexity/noArguments: only there
   }
