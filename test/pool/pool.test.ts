@@ -78,6 +78,20 @@ test('one above maxIdle costs the connection that has been idle longest, not the
   )
 })
 
+test('what is lent or being dialed is busy, what is idle is not', async () => {
+  const { pool } = setup({ maxIdle: 2 })
+  assert.equal(pool.busyCount, 0)
+  const dialed = pool.get()
+  assert.equal(pool.busyCount, 1)
+  const [first, second] = [await dialed, await pool.get()]
+  assert.equal(pool.busyCount, 2)
+  await first.close()
+  const { activeCount, idleCount } = pool.stats()
+  assert.deepEqual([pool.busyCount, activeCount, idleCount], [1, 2, 1])
+  await second.close()
+  assert.equal(pool.busyCount, 0)
+})
+
 test('the connection that came back last is lent first', async () => {
   const { pool, dialer } = setup({ maxIdle: 3 })
   await fill(pool, 3)
