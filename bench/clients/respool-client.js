@@ -28,7 +28,7 @@ function typed(c) {
     lrange: (key, from, to) => c.lrange(key, from, to),
     smembers: (key) => c.smembers(key),
     hgetall: (key) => c.hgetall(key),
-    pipeline: (key, count) => (c.pipeline === undefined ? together(c, key, count) : inOne(c, key, count)),
+    pipeline: (key, count) => inOne(c, key, count),
   }
 }
 

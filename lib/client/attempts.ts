@@ -33,6 +33,9 @@ import type { AttemptOptions, Exchange } from './exchange.ts'
 import type { Session } from './session.ts'
 import { closedError, type Work } from './work.ts'
 
+/** With less than this left there is no other attempt: its answer would come too late to say what became of it. */
+const ANSWER_MS = 5
+
 /** How a command is run: what the connection needs to know, and where it may go and go again. */
 export interface DispatchOptions extends ExecuteOptions {
   readonly readFrom: ReadFrom
@@ -256,7 +259,7 @@ export class Attempts implements Waiting, Rescuer {
       return
     }
     if (pauseMs === 0) this.#go()
-    else setTimeout(() => this.#goAfter(pauseMs, error as Error), pauseMs)
+    else setTimeout(() => this.#goAfterPause(error as Error), pauseMs)
   }
 
   /** @returns after how many milliseconds the command may be tried again; throws why not */
@@ -277,13 +280,14 @@ export class Attempts implements Waiting, Rescuer {
     const leftMs = this.#giveUpAt - performance.now()
     if (leftMs <= 0) throw this.#late(error)
     // somebody else takes it at once; the same server needs a moment, and then some time to answer in
-    return this.#pick() === endpoint ? Math.min(RETRY_MS, leftMs) : 0
+    if (this.#pick() !== endpoint) return 0
+    return leftMs <= RETRY_MS + ANSWER_MS ? leftMs : RETRY_MS
   }
 
-  #goAfter(pauseMs: number, error: Error): void {
+  #goAfterPause(error: Error): void {
     const { signal } = this.#options
     if (signal?.aborted) this.#end(new AbortError(signal))
-    else if (pauseMs < RETRY_MS || performance.now() >= this.#giveUpAt) this.#end(this.#late(error))
+    else if (performance.now() + ANSWER_MS > this.#giveUpAt) this.#end(this.#late(error))
     else this.#go()
   }
 

@@ -56,6 +56,7 @@ export class Dispatcher {
       )
     }
     if (this.#isPlain && !isBlocking(command)) return this.#send(command, isReadOnly(command), false)
+    if (this.#work.isClosing) return Promise.reject(closedError())
     const owned = ownBytes(command)
     const exchange = exchangeOf(owned, this.#options)
     return this.#attempts(owned, exchange, performance.now()).run()

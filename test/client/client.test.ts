@@ -205,6 +205,32 @@ test('close() waits for what is in flight and for leases; later calls say that i
   }
 })
 
+test('while close() waits for a command that blocks, nothing new is taken, whatever it is', async (t) => {
+  const node = await new ScriptedNode().listen(t)
+  const client = clientOf(t, node)
+  let answer = (): void => assert.fail('there is nothing to answer')
+  node.intercept = (command, peer) => {
+    if (command[0] !== 'BLPOP') return 'pass'
+    answer = () => peer.send(bulk('popped'))
+    return undefined
+  }
+  const blocked = client.call('BLPOP', 'q', 0)
+  await eventually('it blocks', () => node.count('BLPOP') === 1)
+  const closed = client.close()
+  for (const call of [
+    () => client.call('GET', 'k'),
+    () => client.call('BLPOP', 'q', 0),
+    () => client.session().call('GET', 'k'),
+    () => client.with({ durable: 1, timeout: 100 }).call('SET', 'k', 'v'),
+  ]) {
+    await assert.rejects(call(), { code: 'CLIENT_CLOSED', mayHaveExecuted: false }, String(call))
+  }
+  answer()
+  assert.equal(await blocked, 'popped')
+  await closed
+  assert.equal(node.count('BLPOP'), 1)
+})
+
 test('destroy() fails what is in flight, and cuts a close() short', async (t) => {
   const node = await new ScriptedNode().listen(t)
   node.intercept = (command) => (command[0] === 'INCR' ? undefined : 'pass')
