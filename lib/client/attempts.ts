@@ -25,11 +25,12 @@ import {
   type Target,
   type Waiting,
 } from '../endpoint/index.ts'
-import { AbortError, ConnectionError, ReplyError, RespoolError, TimeoutError } from '../errors.ts'
+import { AbortError, ConnectionError, RespoolError, TimeoutError } from '../errors.ts'
 import type { Lease } from '../pool/index.ts'
 import type { Argument, Reply } from '../resp/index.ts'
 import { executeUnblockably } from './blocking.ts'
 import type { AttemptOptions, Exchange } from './exchange.ts'
+import { lastWord } from './last-word.ts'
 import type { Session } from './session.ts'
 import { closedError, type Work } from './work.ts'
 
@@ -72,6 +73,7 @@ export class Attempts implements Waiting, Rescuer {
   #reject!: (error: unknown) => void
 
   /**
+   * @param command what it amounts to; of a batch nothing, its exchange tells
    * @param exchange what is sent; `undefined`: the command alone, over the shared connection
    * @param startedAt instant of `performance.now()`
    */
@@ -111,7 +113,11 @@ export class Attempts implements Waiting, Rescuer {
   }
 
   get bytes(): number {
-    return heldBytes(this.#command)
+    return this.#exchange?.held?.bytes ?? heldBytes(this.#command)
+  }
+
+  get count(): number {
+    return this.#exchange?.held?.count ?? 1
   }
 
   get expiresAt(): number {
@@ -268,8 +274,8 @@ export class Attempts implements Waiting, Rescuer {
     if (!(error instanceof RespoolError) || isMadeUp(error, this.#command)) throw error
     const isMoved = error.code === 'POOL_CLOSED' && endpoint.error !== undefined
     if (this.#route.isClosed) throw isMoved || outcomeOf(error) === 'not-sent' ? closedError(error) : error
-    const readsOnly = this.#exchange?.isReadOnly ?? isReadOnly(this.#command)
-    if (!isMoved && !isRetriable(error, readsOnly || isIdempotent)) throw error
+    const isRepeatable = isIdempotent || (this.#exchange?.isRepeatable ?? isReadOnly(this.#command))
+    if (!isMoved && !isRetriable(error, isRepeatable)) throw error
     if (error.mayHaveExecuted && error instanceof ConnectionError) {
       this.#lost = error
       if (this.#exchange?.needsLease)
@@ -298,31 +304,8 @@ export class Attempts implements Waiting, Rescuer {
 
   #end(error: unknown): void {
     this.#work.end()
-    this.#reject(this.#lastWord(error))
-  }
-
-  /** The error of the last attempt as that of the whole: with the deadline as it was set, and the true outcome. */
-  #lastWord(error: unknown): unknown {
-    if (!(error instanceof RespoolError) || error instanceof ReplyError) return error
-    const mayHaveExecuted = error.mayHaveExecuted || this.#lost !== undefined
-    const { signal, timeout } = this.#options
-    if (error instanceof TimeoutError) {
-      const isWhole = error.timeout === timeout || error.timeout === this.#totalMs
-      if (isWhole && mayHaveExecuted === error.mayHaveExecuted) return error
-      const message = isWhole ? error.message : `not done within ${this.#totalMs} ms: ${error.message}`
-      return new TimeoutError(message, { timeout: this.#totalMs, cause: error, mayHaveExecuted })
-    }
-    if (this.#lost === undefined || error.mayHaveExecuted) return error
-    if (error instanceof AbortError && signal !== undefined)
-      return new AbortError(signal, { mayHaveExecuted })
-    const { code, address, phase } = this.#lost
-    const message = `${this.#lost.message}; tried again, but: ${error.message}`
-    return new ConnectionError(code as 'CONNECTION_LOST', message, {
-      address,
-      phase,
-      mayHaveExecuted,
-      cause: error,
-    })
+    const { timeout, signal } = this.#options
+    this.#reject(lastWord(error, { timeout, totalMs: this.#totalMs, signal }, this.#lost))
   }
 }
 

@@ -11,11 +11,20 @@ export interface Line {
   execute(command: readonly Argument[], options?: ExecuteOptions): Promise<Reply>
 }
 
+/** How much waits as one. */
+export interface Held {
+  /** Commands. */
+  readonly count: number
+  readonly bytes: number
+}
+
 export interface Exchange {
   /** Whether its connection must be its own. */
   readonly needsLease: boolean
   /** Whether running it twice does no harm, where that is not what the table says of the command. */
-  readonly isReadOnly?: boolean | undefined
+  readonly isRepeatable?: boolean | undefined
+  /** What waits for a server, where that is not the one command. */
+  readonly held?: Held | undefined
   /** Where the next attempt goes; asked before each. */
   target(): 'write' | ReadFrom
   /**

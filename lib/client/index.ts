@@ -1,14 +1,5 @@
-export {
-  Client,
-  type ClientEvents,
-  type ClientLeaseOptions,
-  type ClientStats,
-  type CommandOptions,
-  CommandView,
-  type ConnectEvent,
-  createClient,
-  type DisconnectEvent,
-} from './client.ts'
+export { Client, type ClientLeaseOptions, type ClientStats, createClient } from './client.ts'
+export type { ClientEvents, ConnectEvent, DisconnectEvent } from './client-events.ts'
 export type { Commands } from './commands.gen.ts'
 export type { ClientOptions, ClientSentinelOptions } from './options.ts'
 export type { Pipeline, PipelineKind, SettledResults } from './pipeline.ts'
@@ -42,3 +33,5 @@ export type {
 export type { Message } from './subscription-queue.ts'
 export type { Transaction, TransactionEnd, TransactionResult } from './transaction.ts'
 export type { TransactionOptions } from './transaction-run.ts'
+export { CommandView } from './view.ts'
+export type { CommandOptions } from './view-options.ts'

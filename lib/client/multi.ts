@@ -12,24 +12,25 @@
 import { refusalOf } from '../endpoint/index.ts'
 import { ProtocolError, ReplyError, RespoolError } from '../errors.ts'
 import type { Argument, Reply } from '../resp/index.ts'
+import { type Batch, type Ground, runBatch } from './batch.ts'
 import type { DispatchOptions } from './dispatch.ts'
 import { batchError } from './pipeline.ts'
-import { areReads, type Batch, type Ground, runBatch } from './pipeline-run.ts'
 
 type Outcome = Reply | Error
 
 /**
  * Runs the commands as a transaction.
  *
+ * @param isRead whether a replica can serve all of them
  * @returns the outcome of each
  * @throws why none was run, or that it is not known
  */
 export async function runMulti(
   ground: Ground,
   commands: readonly (readonly Argument[])[],
+  isRead: boolean,
   options: DispatchOptions,
 ): Promise<Outcome[]> {
-  const isRead = areReads(commands)
   const batch = new MultiBatch(commands, isRead || options.isIdempotent)
   await runBatch(ground, batch, isRead, options)
   if (batch.results === undefined) throw new Error('BUG: EXEC gave null, and nothing was watched')

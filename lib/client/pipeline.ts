@@ -4,7 +4,7 @@
 //
 //   collecting ── exec(), execSettled(), or returned from a transaction ──► executed: takes nothing any more
 
-import { commandName, isBlocking, isOrdinary, isStateful } from '../commands/index.ts'
+import { commandName, isBlocking, isOrdinaryRead, isReadOnly, isStateful } from '../commands/index.ts'
 import { RespoolError } from '../errors.ts'
 import { type Argument, checkCommand, type Reply } from '../resp/index.ts'
 import { defineMethods } from './methods.ts'
@@ -27,17 +27,19 @@ export interface PipelineHost {
   /** Whether strings in replies are `Buffer`. */
   readonly asBytes: boolean
   /**
-   * Runs commands, which are its own from then on. Rejects if it has one reason for all of them. `undefined`: the chain
-   * is not executed but returned.
+   * Runs commands, which are its own from then on; with reads only, a replica can serve them. Rejects if it has one
+   * reason for all of them. `undefined`: the chain is not executed but returned.
    */
   readonly run: Run | undefined
 }
 
-type Run = (commands: readonly (readonly Argument[])[]) => Promise<(Reply | Error)[]>
+type Run = (commands: readonly (readonly Argument[])[], isRead: boolean) => Promise<(Reply | Error)[]>
 
 /** What a chain has collected. */
 export interface Collected {
   readonly commands: readonly (readonly Argument[])[]
+  /** Whether all of them only read. */
+  readonly isRead: boolean
   readonly host: PipelineHost
   /** Makes values of replies, in place; errors stay what they are. */
   shape(outcomes: (Reply | Error)[]): unknown[]
@@ -77,6 +79,7 @@ export class Pipeline<
   #commands: (readonly Argument[])[] = []
   /** What becomes of each reply; as long as the commands, or empty while no reply needs it. */
   #shapes: (Shape | undefined)[] = []
+  #isRead = true
   #isExecuted = false
 
   /**
@@ -130,7 +133,9 @@ export class Pipeline<
   #add(command: Argument[], shaper: Shaper | undefined): this {
     this.#checkOpen()
     checkCommand(command)
-    if (!isOrdinary(command)) checkBatched(command)
+    const reads = isOrdinaryRead(command)
+    if (reads === undefined) checkBatched(command)
+    if (reads === false || (reads === undefined && !isReadOnly(command))) this.#isRead = false
     for (let i = 1; i < command.length; i += 1) {
       const argument = command[i]
       if (typeof argument === 'object') command[i] = Buffer.from(argument) // the caller's may change
@@ -155,7 +160,12 @@ export class Pipeline<
     const [commands, shapes] = [this.#commands, this.#shapes]
     this.#commands = []
     this.#shapes = []
-    return { commands, host: this.#host, shape: (outcomes) => shapeAll(outcomes, shapes) }
+    return {
+      commands,
+      isRead: this.#isRead,
+      host: this.#host,
+      shape: (outcomes) => shapeAll(outcomes, shapes),
+    }
   }
 
   #checkOpen(): void {
@@ -177,19 +187,22 @@ function checkBatched(command: readonly Argument[]): void {
   }
 }
 
-async function execute(run: Run, { commands, shape }: Collected): Promise<unknown[]> {
+async function execute(run: Run, { commands, isRead, shape }: Collected): Promise<unknown[]> {
   if (commands.length === 0) return []
-  const results = shape(await run(commands))
+  const results = shape(await run(commands, isRead))
   const index = results.findIndex((result) => result instanceof Error)
   if (index >= 0) throw batchError(commands, results, index)
   return results
 }
 
-async function settle(run: Run, { commands, shape }: Collected): Promise<PromiseSettledResult<unknown>[]> {
+async function settle(
+  run: Run,
+  { commands, isRead, shape }: Collected,
+): Promise<PromiseSettledResult<unknown>[]> {
   if (commands.length === 0) return []
   let results: readonly unknown[]
   try {
-    results = shape(await run(commands))
+    results = shape(await run(commands, isRead))
   } catch (error) {
     const batch = error instanceof RespoolError ? error.batch : undefined
     results = batch?.results ?? commands.map(() => error)

@@ -2,9 +2,9 @@
 
 import type { Route } from '../endpoint/index.ts'
 import type { Argument, Reply } from '../resp/index.ts'
-import type { CommandOptions } from './client.ts'
 import type { DispatchOptions } from './dispatch.ts'
 import { callArguments, type FunctionOptions, type KeyCount, type Keys } from './script-options.ts'
+import type { CommandOptions } from './view-options.ts'
 import type { Work } from './work.ts'
 
 /**

@@ -41,7 +41,7 @@ export class ScriptExchange implements Exchange {
   readonly #detour: Detour | undefined
   #loadable: Loadable
   #target: 'write' | ReadFrom
-  #isReadOnly: boolean | undefined
+  #isRepeatable: boolean | undefined
   /** What the next attempt, and the one under way, sends. */
   #way: 'call' | 'bring' = 'call'
 
@@ -66,8 +66,8 @@ export class ScriptExchange implements Exchange {
     this.needsLease = this.#whole.needsLease
   }
 
-  get isReadOnly(): boolean | undefined {
-    return this.#isReadOnly
+  get isRepeatable(): boolean | undefined {
+    return this.#isRepeatable
   }
 
   target(): 'write' | ReadFrom {
@@ -113,7 +113,7 @@ export class ScriptExchange implements Exchange {
       return false
     this.#loadable = detour.instead
     this.#target = 'master'
-    if (detour.isWrite) this.#isReadOnly = false
+    if (detour.isWrite) this.#isRepeatable = false
     this.#way = 'call'
     return true
   }

@@ -8,7 +8,6 @@
 
 import type { ReplyError } from '../errors.ts'
 import type { Argument, Reply } from '../resp/index.ts'
-import type { CommandOptions } from './client.ts'
 import { dispatchExchange, exchangeOf } from './dispatch.ts'
 import type { Line } from './exchange.ts'
 import { type Caller, type FunctionCall, functionCall } from './script-call.ts'
@@ -20,6 +19,7 @@ import {
   type Keys,
   type ScriptOptions,
 } from './script-options.ts'
+import type { CommandOptions } from './view-options.ts'
 
 /** A server that lacks a command is asked for it again after this: somebody may have replaced it by a later one. */
 const LACKING_MS = 60_000

@@ -14,11 +14,12 @@ import { type Connection, watchAbort } from '../connection/index.ts'
 import { isRetriable, ownCommand, RETRY_MS, RolePool } from '../endpoint/index.ts'
 import { AbortError, ConnectionError, ReplyError, RespoolError, TimeoutError } from '../errors.ts'
 import type { Lease } from '../pool/index.ts'
-import { type Argument, checkCommand, type Reply } from '../resp/index.ts'
+import { type Argument, checkCommand } from '../resp/index.ts'
+import { BatchExchange, type Ground } from './batch.ts'
 import type { DispatchOptions } from './dispatch.ts'
+import { lastWord } from './last-word.ts'
 import { MultiBatch } from './multi.ts'
 import { batchError, type Collected } from './pipeline.ts'
-import { areReads, batchExchange, type Ground, inTheEnd } from './pipeline-run.ts'
 import { Transaction } from './transaction.ts'
 import { closedError } from './work.ts'
 
@@ -171,8 +172,7 @@ class TransactionRun {
     } finally {
       tx.end()
     }
-    const isRead = areReads(collected.commands)
-    const batch = new MultiBatch(collected.commands, isRead || isIdempotent)
+    const batch = new MultiBatch(collected.commands, collected.isRead || isIdempotent)
     const error = await this.#execute(lease, batch)
     if (error === undefined) return valuesOf(collected, batch)
     if (!(error instanceof RespoolError) || !isRetriable(error, batch.isRepeatable)) throw error
@@ -184,13 +184,12 @@ class TransactionRun {
   async #execute(lease: Lease<Connection>, batch: MultiBatch): Promise<unknown> {
     const { replies } = this.#options
     const own = { replies, signal: this.#ending.signal, timeout: this.#leftMs() }
-    const exchange = batchExchange(batch, false, this.#options)
+    const exchange = new BatchExchange(batch, false, this.#options)
     try {
-      const { address } = lease.connection
-      const outcomes: unknown = await exchange.attempt(lease, address, own)
-      return batch.take(outcomes as (Reply | Error)[])
+      await exchange.attempt(lease, lease.connection.address, own)
+      return undefined
     } catch (error) {
-      return error // nothing of it was taken
+      return error
     }
   }
 
@@ -238,7 +237,7 @@ class TransactionRun {
     // a connection knows only of our signal
     const isOurs = error instanceof AbortError && error.cause === signal.reason
     const { mayHaveExecuted } = error
-    return inTheEnd(isOurs ? this.#ended(mayHaveExecuted) : error, this.#options, this.#lost)
+    return lastWord(isOurs ? this.#ended(mayHaveExecuted) : error, this.#options, this.#lost)
   }
 
   /** Why all of it ended, as the error of an EXEC that had been sent, or of none. */

@@ -281,6 +281,20 @@ test('what was refused is not tried again when a write behind it ran', async (t)
   assert.deepEqual(arrived(node), ['INCR a', 'INCR b'])
 })
 
+test('an error that a script made up is its answer: it is not run again', async (t) => {
+  const node = await new ScriptedNode().listen(t)
+  let runs = 0
+  node.intercept = ([name]) => {
+    if (name !== 'EVAL') return 'pass'
+    runs += 1
+    return error('TRYAGAIN later')
+  }
+  const client = clientOf(t, node)
+  const chain = client.pipeline().eval('return 1', 0).get('k')
+  assert.deepEqual((await failure(chain.exec())).batch?.results[0], new ReplyError('TRYAGAIN later'))
+  assert.equal(runs, 1)
+})
+
 test('what all of it is refused for is waited for, until the deadline', async (t) => {
   const node = await new ScriptedNode().listen(t)
   let refusals = 4

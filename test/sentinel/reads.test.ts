@@ -394,6 +394,10 @@ test('with maxStaleness, a replica that is behind for longer is not read from, n
     new Set([replica.address]),
     'for others it will do',
   )
+  assert.deepEqual(await client.pipeline().get('k').exec(), [`k of ${master.address}`])
+  assert.deepEqual(await client.with({ maxStaleness: 0 }).pipeline().get('k').exec(), [
+    `k of ${replica.address}`,
+  ])
   const demand = client.with({ readFrom: 'replica', timeout: 100 })
   await assert.rejects(demand.call('GET', 'k'), { code: 'COMMAND_TIMEOUT' })
   const waiting = client.with({ readFrom: 'replica' }).call('GET', 'k')
