@@ -16,6 +16,8 @@ export interface RouterStats {
 export interface Router extends Route {
   /** The servers as they are known; `undefined` where there is only one. */
   readonly topology: Topology | undefined
+  /** What a replica says that its master is called, as it is called here. */
+  translate(announced: string): string
   stats(): RouterStats
   close(): Promise<void>
   destroy(error: Error): void

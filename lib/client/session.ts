@@ -39,6 +39,7 @@ const NO_GOOD_TOKEN = '1.x'
 
 /** What all views of one session share. It has no life of its own: nothing to close. */
 export class Session {
+  readonly #translate: (announced: string) => string
   #token: Token | undefined
   /** Counts the events below, to tell which of them came first. */
   #clock = 0
@@ -48,8 +49,12 @@ export class Session {
   /** Attempts at writes that are under way. */
   #outstanding = 0
 
-  /** @throws {TypeError} */
-  constructor(options: SessionOptions = {}) {
+  /**
+   * @param translate what a replica calls its master, as it is called here
+   * @throws {TypeError}
+   */
+  constructor(options: SessionOptions = {}, translate = (announced: string) => announced) {
+    this.#translate = translate
     if (options === null || typeof options !== 'object')
       throw new TypeError('session options must be an object')
     for (const name of Object.keys(options)) {
@@ -95,7 +100,8 @@ export class Session {
     const [kind, host, port, link, offset] = role
     if (kind === 'master' && this.#isOf(address)) return 'has-it'
     const follows = kind === 'slave' ? formatAddress({ host: String(host), port: Number(port) }) : ''
-    if (this.#token === undefined || !this.#isOf(follows)) return 'other-history'
+    if (follows === '' || !this.#isOf(this.#translate(follows)) || this.#token === undefined)
+      return 'other-history'
     // without a link the offset is -1
     return link === 'connected' && isOffset(offset) && offset >= this.#token.offset ? 'has-it' : 'behind'
   }

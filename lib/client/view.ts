@@ -147,7 +147,7 @@ export class CommandView<T extends string | Buffer = string> {
    * await s.with({ readFrom: 'replica' }).call('GET', 'name') // 'Ada'
    */
   session(options?: SessionOptions): CommandView<T> {
-    const session = new Session(options)
+    const session = new Session(options, (announced) => this.#router.translate(announced))
     return new CommandView(this.#router, this.#work, { ...this.#options, session })
   }
 

@@ -172,6 +172,15 @@ export class SentinelRouter implements Route {
     return this.#topology
   }
 
+  /** What a replica says that its master is called, as it is called here. A `natMap` that throws leaves it as it is. */
+  translate(announced: string): string {
+    try {
+      return this.#translate(announced, 'master')
+    } catch {
+      return announced
+    }
+  }
+
   get isClosed(): boolean {
     return this.#state === 'closed'
   }

@@ -73,6 +73,10 @@ class FixedRoute implements Router {
     waiting.fail(new Error('there is nothing to wait for'))
   }
 
+  translate(announced: string): string {
+    return announced
+  }
+
   report(endpoint: Endpoint): void {
     if (endpoint !== this.#master) endpoint.isFit = false
   }
@@ -514,6 +518,25 @@ test('a switch drops the token: the next read goes to the new master', async (t)
   await eventually('the switch', () => client.topology?.master === replica.address)
   assert.equal(await session.call('GET', 'k'), `k of ${replica.address}`)
   assert.match(String(session.token), /^1\.90\./)
+})
+
+test('behind NAT a replica is known to follow the master by what its name is translated to', async (t) => {
+  const deployment = await scriptedDeployment(t, { replicas: 1 })
+  const { master, seeds } = deployment
+  const [replica] = deployment.replicas
+  assert.ok(replica)
+  const sentinel = { name: 'm', sentinels: seeds, natMap: { '10.0.0.1:6379': master.address } }
+  const client = createClient({ sentinel, readFrom: 'prefer-replica' })
+  t.after(() => client.destroy())
+  master.role = masterAt(100)
+  replica.role = replicaAt('10.0.0.1:6379', 100)
+  await client.ready()
+  await eventually('it is well', () => client.topology?.replicas[0]?.healthy)
+  const session = client.session()
+  await session.call('SET', 'k', 'v')
+  assert.equal(await session.call('GET', 'k'), `k of ${replica.address}`)
+  replica.role = replicaAt('10.0.0.2:6379', 100)
+  assert.equal(await session.call('GET', 'k'), `k of ${master.address}`)
 })
 
 test('a session of one server is served there', async (t) => {
