@@ -1,22 +1,17 @@
 // What a user holds: views with other settings, leases, the beginning and the end.
 
 import assert from 'node:assert/strict'
-import { type TestContext, test } from 'node:test'
-import { type Client, type ClientOptions, type CommandOptions, createClient } from '../../lib/client/index.ts'
+import { test } from 'node:test'
+import { type Client, type CommandOptions, createClient } from '../../lib/client/index.ts'
 import type { LazyLease } from '../../lib/endpoint/index.ts'
 import type { RespoolError } from '../../lib/errors.ts'
 import { ScriptedNode, scriptedDeployment } from '../sentinel/scripted-deployment.ts'
+import { clientOf } from '../support/clients.ts'
 import { settled } from '../support/clock.ts'
 import { freePorts } from '../support/free-ports.ts'
 import { runProgram } from '../support/program.ts'
 import { eventually } from '../support/real-servers.ts'
 import { bulk } from '../support/resp-writer.ts'
-
-function clientOf(t: TestContext, node: ScriptedNode, options: ClientOptions = {}): Client {
-  const client = createClient({ port: node.port, pingInterval: 0, ...options })
-  t.after(() => client.destroy())
-  return client
-}
 
 test('a view differs by what it was told, and shares the rest with its client', async (t) => {
   const node = await new ScriptedNode().listen(t)

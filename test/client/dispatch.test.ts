@@ -1,22 +1,17 @@
 // Where commands go, and how often: by their own flags, by the outcome of each attempt, within one deadline.
 
 import assert from 'node:assert/strict'
-import { type TestContext, test } from 'node:test'
+import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Client, type ClientOptions, createClient } from '../../lib/client/index.ts'
-import { AbortError, ConnectionError, ReplyError, RespoolError, TimeoutError } from '../../lib/errors.ts'
+import { createClient } from '../../lib/client/index.ts'
+import { AbortError, ConnectionError, ReplyError, type RespoolError, TimeoutError } from '../../lib/errors.ts'
 import { masterRole, ScriptedNode, scriptedDeployment } from '../sentinel/scripted-deployment.ts'
+import { clientOf, failure } from '../support/clients.ts'
 import { settled } from '../support/clock.ts'
 import { freePorts } from '../support/free-ports.ts'
 import { eventually } from '../support/real-servers.ts'
 import { bulk, error } from '../support/resp-writer.ts'
 import type { Peer } from '../support/scripted-server.ts'
-
-function clientOf(t: TestContext, node: ScriptedNode, options: ClientOptions = {}): Client {
-  const client = createClient({ port: node.port, pingInterval: 0, ...options })
-  t.after(() => client.destroy())
-  return client
-}
 
 /** Does that with the first so many arrivals of a command, and answers the later ones. */
 function atFirst(
@@ -34,15 +29,6 @@ function atFirst(
 
 function cut(peer: Peer): undefined {
   peer.reset()
-}
-
-async function failure(reply: Promise<unknown>): Promise<RespoolError> {
-  const outcome = await reply.then(
-    (value) => assert.fail(`no error, but ${value}`),
-    (error: unknown) => error,
-  )
-  assert.ok(outcome instanceof RespoolError, String(outcome))
-  return outcome
 }
 
 test('reads go where readFrom says, by the command’s own flags; all else goes to the master', async (t) => {

@@ -4,8 +4,9 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { inspect } from 'node:util'
 import { type Client, type ClientOptions, type CommandOptions, createClient } from '../../lib/client/index.ts'
-import { DurabilityError, ReplyError, RespoolError, TimeoutError } from '../../lib/errors.ts'
+import { DurabilityError, ReplyError, TimeoutError } from '../../lib/errors.ts'
 import { ScriptedNode } from '../sentinel/scripted-deployment.ts'
+import { failure } from '../support/clients.ts'
 import { eventually } from '../support/real-servers.ts'
 import { error, integer } from '../support/resp-writer.ts'
 import type { Peer } from '../support/scripted-server.ts'
@@ -26,15 +27,6 @@ async function setting(
   const client = createClient({ port: node.port, pingInterval: 0, ...options })
   t.after(() => client.destroy())
   return { node, client }
-}
-
-async function failure(reply: Promise<unknown>): Promise<RespoolError> {
-  const outcome = await reply.then(
-    (value) => assert.fail(`no error, but ${value}`),
-    (thrown: unknown) => thrown,
-  )
-  assert.ok(outcome instanceof RespoolError, String(outcome))
-  return outcome
 }
 
 async function notDurable(reply: Promise<unknown>): Promise<DurabilityError> {

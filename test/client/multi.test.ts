@@ -1,35 +1,14 @@
 // Transactions without watched keys: all of it or nothing, on the connection that everybody shares.
 
 import assert from 'node:assert/strict'
-import { type TestContext, test } from 'node:test'
-import { inspect } from 'node:util'
-import { type Client, type ClientOptions, createClient } from '../../lib/client/index.ts'
-import { ConnectionError, ReplyError, RespoolError, TimeoutError } from '../../lib/errors.ts'
+import { test } from 'node:test'
+import { createClient } from '../../lib/client/index.ts'
+import { ConnectionError, ReplyError, TimeoutError } from '../../lib/errors.ts'
 import { masterRole, ScriptedNode, scriptedDeployment, slaveRole } from '../sentinel/scripted-deployment.ts'
+import { arrivedNames, clientOf, failure } from '../support/clients.ts'
 import { eventually } from '../support/real-servers.ts'
 import { array, error, integer, simple } from '../support/resp-writer.ts'
 import { takeTransactions } from './scripted-transactions.ts'
-
-function clientOf(t: TestContext, node: ScriptedNode, options: ClientOptions = {}): Client {
-  const client = createClient({ port: node.port, pingInterval: 0, ...options })
-  t.after(() => client.destroy())
-  return client
-}
-
-async function failure(reply: Promise<unknown>): Promise<RespoolError> {
-  const outcome = await reply.then(
-    (value) => assert.fail(`no error, but ${inspect(value)}`),
-    (reason: unknown) => reason,
-  )
-  assert.ok(outcome instanceof RespoolError, inspect(outcome))
-  return outcome
-}
-
-/** The names of the commands that arrived, without the handshake. */
-function arrived(node: ScriptedNode): string {
-  const own = new Set(['HELLO', 'CLIENT', 'ROLE', 'PING'])
-  return node.server.commands.flatMap(([name = '']) => (own.has(name) ? [] : [name])).join(' ')
-}
 
 test('a transaction leaves in one piece over the shared connection, whatever else is sent', async (t) => {
   const node = await new ScriptedNode().listen(t)
@@ -44,7 +23,7 @@ test('a transaction leaves in one piece over the shared connection, whatever els
     Array.from({ length: 200 }, (_, i) => i + 1),
   )
   assert.equal(ran.length, 200)
-  assert.equal(arrived(node), ['GET', 'MULTI', ...new Array(200).fill('INCR'), 'EXEC', 'GET'].join(' '))
+  assert.equal(arrivedNames(node), ['GET', 'MULTI', ...new Array(200).fill('INCR'), 'EXEC', 'GET'].join(' '))
   assert.equal(node.server.peers.length, 1)
 })
 
@@ -225,5 +204,5 @@ test('one that is taken back before it is written leaves no part of it', async (
   assert.deepEqual([unsent.code, unsent.mayHaveExecuted], ['ABORT_ERR', false])
   await client.get('k')
   await eventually('the other came', () => node.count('GET') === 1)
-  assert.equal(arrived(node), 'GET')
+  assert.equal(arrivedNames(node), 'GET')
 })

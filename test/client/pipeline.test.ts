@@ -2,36 +2,16 @@
 // refuses in the middle of one.
 
 import assert from 'node:assert/strict'
-import { type TestContext, test } from 'node:test'
+import { test } from 'node:test'
 import { inspect } from 'node:util'
-import { type Client, type ClientOptions, createClient } from '../../lib/client/index.ts'
-import { ConnectionError, ReplyError, RespoolError, TimeoutError } from '../../lib/errors.ts'
+import { type Client, createClient } from '../../lib/client/index.ts'
+import { ConnectionError, ReplyError, TimeoutError } from '../../lib/errors.ts'
 import { masterRole, ScriptedNode, scriptedDeployment, slaveRole } from '../sentinel/scripted-deployment.ts'
+import { arrived, clientOf, failure } from '../support/clients.ts'
 import { settled } from '../support/clock.ts'
 import { eventually } from '../support/real-servers.ts'
 import { bulk, error, integer } from '../support/resp-writer.ts'
 import { takeTransactions } from './scripted-transactions.ts'
-
-function clientOf(t: TestContext, node: ScriptedNode, options: ClientOptions = {}): Client {
-  const client = createClient({ port: node.port, pingInterval: 0, ...options })
-  t.after(() => client.destroy())
-  return client
-}
-
-async function failure(reply: Promise<unknown>): Promise<RespoolError> {
-  const outcome = await reply.then(
-    (value) => assert.fail(`no error, but ${inspect(value)}`),
-    (reason: unknown) => reason,
-  )
-  assert.ok(outcome instanceof RespoolError, inspect(outcome))
-  return outcome
-}
-
-/** The commands that arrived, without the handshake, as text. */
-function arrived(node: ScriptedNode): string[] {
-  const own = new Set(['HELLO', 'CLIENT', 'ROLE', 'PING'])
-  return node.server.commands.filter(([name = '']) => !own.has(name)).map((it) => it.join(' '))
-}
 
 /** Answers so many of the commands, with numbers, and cuts the connection at the next; answers all later ones. */
 function cutAfter(node: ScriptedNode, count: number): void {

@@ -5,6 +5,7 @@ import { type TestContext, test } from 'node:test'
 import { type Client, type ClientOptions, createClient } from '../../lib/client/index.ts'
 import { AbortError, ConnectionError, type RespoolError } from '../../lib/errors.ts'
 import { masterRole, ScriptedNode, scriptedDeployment } from '../sentinel/scripted-deployment.ts'
+import { failure } from '../support/clients.ts'
 import { settled } from '../support/clock.ts'
 import { eventually } from '../support/real-servers.ts'
 import { array, bulk, error } from '../support/resp-writer.ts'
@@ -45,13 +46,6 @@ async function setting(t: TestContext, options: ClientOptions = {}): Promise<Set
   const client = createClient({ port: node.port, pingInterval: 0, ...options })
   t.after(() => client.destroy())
   return { node, client, state }
-}
-
-async function failure(reply: Promise<unknown>): Promise<RespoolError> {
-  return await reply.then(
-    (value) => assert.fail(`no error, but ${JSON.stringify(value)}`),
-    (thrown: RespoolError) => thrown,
-  )
 }
 
 /** Cuts off all connections and waits until that has been noticed. */

@@ -3,10 +3,11 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { type TestContext, test } from 'node:test'
-import { type Client, type ClientOptions, createClient } from '../../lib/client/index.ts'
-import { AbortError, RespoolError, TimeoutError } from '../../lib/errors.ts'
+import { type Client, createClient } from '../../lib/client/index.ts'
+import { AbortError, TimeoutError } from '../../lib/errors.ts'
 import type { Reply, Script } from '../../lib/index.ts'
 import { masterRole, ScriptedNode, scriptedDeployment } from '../sentinel/scripted-deployment.ts'
+import { clientOf, failure } from '../support/clients.ts'
 import { eventually } from '../support/real-servers.ts'
 import { array, bulk, error, integer, simple } from '../support/resp-writer.ts'
 import type { Peer } from '../support/scripted-server.ts'
@@ -68,21 +69,6 @@ class Engine {
 
 async function engine(t: TestContext): Promise<Engine> {
   return new Engine(await new ScriptedNode().listen(t))
-}
-
-function clientOf(t: TestContext, { port }: { readonly port: number }, options: ClientOptions = {}): Client {
-  const client = createClient({ port, pingInterval: 0, ...options })
-  t.after(() => client.destroy())
-  return client
-}
-
-async function failure(reply: Promise<unknown>): Promise<RespoolError> {
-  const outcome = await reply.then(
-    (value) => assert.fail(`no error, but ${value}`),
-    (thrown: unknown) => thrown,
-  )
-  assert.ok(outcome instanceof RespoolError, String(outcome))
-  return outcome
 }
 
 test('a script is called by its hash, and sent in full where it is not known', async (t) => {

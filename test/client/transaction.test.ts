@@ -2,36 +2,16 @@
 // back clean.
 
 import assert from 'node:assert/strict'
-import { type TestContext, test } from 'node:test'
+import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { inspect } from 'node:util'
-import { type Client, type ClientOptions, createClient, type Transaction } from '../../lib/client/index.ts'
+import { type Client, createClient, type Transaction } from '../../lib/client/index.ts'
 import { ConnectionError, ReplyError, RespoolError, TimeoutError } from '../../lib/errors.ts'
 import { masterRole, ScriptedNode, scriptedDeployment, slaveRole } from '../sentinel/scripted-deployment.ts'
+import { arrivedNames, clientOf, failure } from '../support/clients.ts'
 import { eventually } from '../support/real-servers.ts'
 import { array, error, integer } from '../support/resp-writer.ts'
 import { takeTransactions } from './scripted-transactions.ts'
-
-function clientOf(t: TestContext, node: ScriptedNode, options: ClientOptions = {}): Client {
-  const client = createClient({ port: node.port, pingInterval: 0, ...options })
-  t.after(() => client.destroy())
-  return client
-}
-
-async function failure(reply: Promise<unknown>): Promise<RespoolError> {
-  const outcome = await reply.then(
-    (value) => assert.fail(`no error, but ${inspect(value)}`),
-    (reason: unknown) => reason,
-  )
-  assert.ok(outcome instanceof RespoolError, inspect(outcome))
-  return outcome
-}
-
-/** The names of the commands that arrived, without the handshake. */
-function arrived(node: ScriptedNode): string {
-  const own = new Set(['HELLO', 'CLIENT', 'ROLE', 'PING'])
-  return node.server.commands.flatMap(([name = '']) => (own.has(name) ? [] : [name])).join(' ')
-}
 
 /** Every connection of its own is back. */
 function areBack(client: Client): boolean {
@@ -49,7 +29,7 @@ test('it watches, reads, and executes what its function returns, on a connection
   const { ran } = takeTransactions(node)
   const client = clientOf(t, node)
   assert.deepEqual(await client.transaction(['n', 'm'], increment), [1])
-  assert.equal(arrived(node), 'WATCH GET MULTI SET EXEC')
+  assert.equal(arrivedNames(node), 'WATCH GET MULTI SET EXEC')
   assert.deepEqual(node.server.commands.at(-5), ['WATCH', 'n', 'm'])
   assert.equal(ran.length, 1)
   assert.ok(areBack(client))
@@ -61,7 +41,7 @@ test('WATCH and the first reads leave together', async (t) => {
   const node = await new ScriptedNode().listen(t)
   takeTransactions(node, { answer: ([name]) => (name === 'WATCH' ? undefined : 'pass') })
   const running = clientOf(t, node).with({ timeout: 1_000 }).transaction('n', increment)
-  await eventually('both are there', () => arrived(node) === 'WATCH GET')
+  await eventually('both are there', () => arrivedNames(node) === 'WATCH GET')
   node.server.peers.at(-1)?.close()
   await failure(running)
 })
@@ -75,7 +55,7 @@ test('a function that returns nothing executes nothing, and the keys are not wat
     return tx.multi().incr('n')
   })
   assert.equal(result, undefined)
-  assert.equal(arrived(node), 'WATCH GET UNWATCH')
+  assert.equal(arrivedNames(node), 'WATCH GET UNWATCH')
   assert.ok(areBack(client))
 })
 
@@ -84,7 +64,7 @@ test('a chain of no commands is executed, to know that what was read is true', a
   takeTransactions(node)
   const empty: [] = await clientOf(t, node).transaction('n', (tx) => tx.multi())
   assert.deepEqual(empty, [])
-  assert.equal(arrived(node), 'WATCH MULTI EXEC')
+  assert.equal(arrivedNames(node), 'WATCH MULTI EXEC')
 })
 
 test('when a watched key was changed the function is called again, up to its attempts', async (t) => {
@@ -399,7 +379,7 @@ test('more keys can be watched on the way, and a refused WATCH lets nothing be e
     return tx.multi().incr('n')
   }
   assert.deepEqual(await client.transaction('a', follow), [1])
-  assert.equal(arrived(node), 'WATCH WATCH MULTI INCR EXEC')
+  assert.equal(arrivedNames(node), 'WATCH WATCH MULTI INCR EXEC')
   for (refused of ['a', 'b']) {
     const failed = await failure(client.transaction('a', follow))
     assert.equal(failed.message, 'NOPERM no')

@@ -2,27 +2,13 @@
 // they pop is never dropped.
 
 import assert from 'node:assert/strict'
-import { type TestContext, test } from 'node:test'
+import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Client, type ClientOptions, createClient } from '../../lib/client/index.ts'
+import { createClient } from '../../lib/client/index.ts'
 import { AbortError, RespoolError } from '../../lib/errors.ts'
+import { clientOf, failure } from '../support/clients.ts'
 import { freshSeed, randomNumbers } from '../support/random-numbers.ts'
 import { eventually, request, startServer, startTopology, type TestServer } from '../support/real-servers.ts'
-
-function clientOf(t: TestContext, server: TestServer, options: ClientOptions = {}): Client {
-  const client = createClient({ port: server.port, ...options })
-  t.after(() => client.destroy())
-  return client
-}
-
-async function failure(reply: Promise<unknown>): Promise<RespoolError> {
-  const outcome = await reply.then(
-    (value) => assert.fail(`no error, but ${JSON.stringify(value)}`),
-    (thrown: unknown) => thrown,
-  )
-  assert.ok(outcome instanceof RespoolError, String(outcome))
-  return outcome
-}
 
 async function isBlocked(server: TestServer, clients = 1): Promise<void> {
   await eventually(`${clients} are blocked`, async () => {

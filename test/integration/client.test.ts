@@ -1,16 +1,11 @@
 // A client of one real server.
 
 import assert from 'node:assert/strict'
-import { type TestContext, test } from 'node:test'
-import { type Client, type ClientOptions, createClient } from '../../lib/client/index.ts'
+import { test } from 'node:test'
+import { type Client, createClient } from '../../lib/client/index.ts'
 import { RespoolError } from '../../lib/errors.ts'
-import { eventually, request, startServer, type TestServer } from '../support/real-servers.ts'
-
-function clientOf(t: TestContext, server: TestServer, options: ClientOptions = {}): Client {
-  const client = createClient({ port: server.port, ...options })
-  t.after(() => client.destroy())
-  return client
-}
+import { clientOf } from '../support/clients.ts'
+import { eventually, request, startServer } from '../support/real-servers.ts'
 
 test('one server, in both versions of the protocol', async (t) => {
   const server = await startServer(t, { password: 'secret', unixSocket: true })

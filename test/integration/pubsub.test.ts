@@ -6,18 +6,13 @@ import { execFile } from 'node:child_process'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import { type Client, type ClientOptions, createClient } from '../../lib/client/index.ts'
+import { type Client, createClient } from '../../lib/client/index.ts'
 import type { Gap } from '../../lib/client/subscription-options.ts'
 import type { RespoolError } from '../../lib/errors.ts'
+import { clientOf } from '../support/clients.ts'
 import { eventually, request, startServer, startTopology, type TestServer } from '../support/real-servers.ts'
 
 const ignore = () => undefined
-
-function clientOf(t: TestContext, server: TestServer, options: ClientOptions = {}): Client {
-  const client = createClient({ port: server.port, ...options })
-  t.after(() => client.destroy())
-  return client
-}
 
 /** How many connections are subscribed to the channel. */
 async function subscribersOf(server: TestServer, channel: string): Promise<number> {

@@ -2,18 +2,13 @@
 // to the server is told.
 
 import assert from 'node:assert/strict'
-import { type TestContext, test } from 'node:test'
-import { type Client, type ClientOptions, createClient } from '../../lib/client/index.ts'
+import { test } from 'node:test'
+import { type Client, createClient } from '../../lib/client/index.ts'
 import { ConnectionError } from '../../lib/errors.ts'
+import { clientOf } from '../support/clients.ts'
 import { eventually, request, startServer, startTopology, type TestServer } from '../support/real-servers.ts'
 
 const COUNT = 2_000
-
-function clientOf(t: TestContext, server: TestServer, options: ClientOptions = {}): Client {
-  const client = createClient({ port: server.port, ...options })
-  t.after(() => client.destroy())
-  return client
-}
 
 async function fill(client: Client): Promise<void> {
   const numbers = Array.from({ length: COUNT }, (_, i) => i)

@@ -1,10 +1,11 @@
 // Scripts and function libraries on real servers: what is sent in full, and how often; failovers in the middle.
 
 import assert from 'node:assert/strict'
-import { type TestContext, test } from 'node:test'
-import { type Client, type ClientOptions, createClient } from '../../lib/client/index.ts'
+import { test } from 'node:test'
+import { createClient } from '../../lib/client/index.ts'
 import { ReplyError, RespoolError } from '../../lib/errors.ts'
 import type { Reply } from '../../lib/resp/index.ts'
+import { clientOf } from '../support/clients.ts'
 import { eventually, request, startServer, startTopology, type TestServer } from '../support/real-servers.ts'
 
 const COUNT = "redis.call('INCR', KEYS[1]) return redis.call('INCR', KEYS[2])"
@@ -19,12 +20,6 @@ const FUNCTIONS = {
   count: { keys: 1, parse: Number },
   read: { keys: 1, readOnly: true },
 } as const
-
-function clientOf(t: TestContext, server: TestServer, options: ClientOptions = {}): Client {
-  const client = createClient({ port: server.port, ...options })
-  t.after(() => client.destroy())
-  return client
-}
 
 /** How often a server was given each command. */
 async function calls(server: TestServer, ...names: string[]): Promise<number[]> {
