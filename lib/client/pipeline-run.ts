@@ -235,7 +235,7 @@ class BatchAttempts {
   }
 
   #pick(): Endpoint | undefined {
-    return this.#router.pick(this.#exchange.target())
+    return this.#router.pick(this.#exchange.target(), this.#options.maxStaleness)
   }
 
   async #hold(): Promise<Endpoint> {
@@ -259,7 +259,7 @@ class BatchAttempts {
   /** What to recover from, or that it is over; `undefined`: another server is to be asked. */
   async #attempt(endpoint: Endpoint): Promise<unknown> {
     const { replies, signal, timeout } = this.#options
-    const leftMs = timeout === 0 ? 0 : Math.max(this.#expiresAt - performance.now(), 1)
+    const leftMs = timeout === 0 ? 0 : Math.max(Math.ceil(this.#expiresAt - performance.now()), 1)
     let outcomes: unknown
     try {
       outcomes = await this.#exchange.attempt(endpoint, endpoint.address, {

@@ -229,7 +229,7 @@ class TransactionRun {
   }
 
   #leftMs(): number {
-    return this.#options.timeout === 0 ? 0 : Math.max(this.#expiresAt - performance.now(), 1)
+    return this.#options.timeout === 0 ? 0 : Math.max(Math.ceil(this.#expiresAt - performance.now()), 1)
   }
 
   #lastWord(error: unknown): unknown {
