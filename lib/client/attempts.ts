@@ -221,7 +221,7 @@ export class Attempts implements Waiting, Rescuer {
     try {
       if (!endpoint.isFit) throw unfit(endpoint)
       if (signal === undefined || !isBlocking(this.#command)) return await attempt(signal)
-      return await executeUnblockably(endpoint, lease.connection, signal, attempt)
+      return await executeUnblockably(endpoint, lease, signal, attempt)
     } finally {
       await lease.close()
     }

@@ -114,13 +114,13 @@ class Scan {
   /** One page; `undefined`: of another process than those before. */
   async #ask(): Promise<[cursor: string, items: unknown[]] | undefined> {
     const { work, options } = this.#caller
-    const { session, timeout, replies, signal, isIdempotent } = options
+    const { session, timeout, replies, signal, isIdempotent, maxStaleness } = options
     // a cursor does not go from server to server, so nor does a read of a session here
     const readFrom = session?.hasWritten ? 'master' : options.readFrom
     const pin = this.#pin
     const command = this.#request.command(this.#cursor)
     const isFirst = this.#cursor === '0'
-    const settings = { timeout, replies, signal, isIdempotent, readFrom }
+    const settings = { timeout, replies, signal, isIdempotent, readFrom, maxStaleness }
     const reply = await dispatch(pin, work, command, settings)
     const shape = SHAPERS[this.#name](command, replies === 'buffer')
     const page = (shape === undefined ? reply : shape(reply)) as [cursor: string, items: unknown[]]

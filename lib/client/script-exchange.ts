@@ -80,7 +80,7 @@ export class ScriptExchange implements Exchange {
     for (let hasWaited = false; ; ) {
       try {
         const left = options.timeout === 0 ? 0 : options.timeout - (performance.now() - startedAt)
-        const timeout = options.timeout === 0 ? 0 : Math.max(left, 1)
+        const timeout = options.timeout === 0 ? 0 : Math.max(Math.ceil(left), 1)
         return await this.#whole.attempt(line, address, { ...options, timeout })
       } catch (error) {
         if (!(error instanceof ReplyError)) throw error

@@ -38,6 +38,11 @@ export class SubscriberDialer {
     return this.#failure
   }
 
+  /** What was dialed last was closed by our own wish: nothing speaks against it. */
+  forget(): void {
+    this.#tried = undefined
+  }
+
   /** Rejects only when the signal is aborted. */
   async dial(signal: AbortSignal): Promise<Dialed> {
     for (;;) {

@@ -119,6 +119,7 @@ export class Subscriber {
     const connection = this.#connection
     this.#attempt?.abort()
     this.#unwatch?.()
+    if (connection?.error === undefined) this.#dialer.forget()
     this.#attempt = this.#connection = this.#endpoint = this.#unwatch = this.#loss = undefined
     return connection
   }

@@ -11,7 +11,6 @@ import { AbortError, PoolError } from '../errors.ts'
 import type { Receiver, Subscribed, Subscription } from './subscription.ts'
 import type { Gap, Replies, ResolvedSubscriptionOptions } from './subscription-options.ts'
 import { type Message, MessageQueue } from './subscription-queue.ts'
-import { closedError } from './work.ts'
 
 /** What `subscription()` gives: for one consumer. `break` and `return` in a loop over it close the subscription. */
 export interface SubscriptionIterator<R extends Replies = 'string'>
@@ -81,7 +80,7 @@ export class MessageIterator implements AsyncIterableIterator<Message<Replies>, 
   }
 
   async ready(): Promise<void> {
-    if (this.#isEnded) throw this.#error ?? closedError()
+    if (this.#isEnded) throw this.#subscription?.error ?? this.#error ?? ended()
     this.#begin()
     await this.#opened
   }
@@ -194,4 +193,8 @@ export class MessageIterator implements AsyncIterableIterator<Message<Replies>, 
     this.#error = undefined
     return error
   }
+}
+
+function ended(): PoolError {
+  return new PoolError('CLIENT_CLOSED', 'the subscription was closed')
 }

@@ -160,7 +160,7 @@ class TransactionRun {
     )
     let collected: Collected | undefined
     try {
-      collected = tx.collected(await this.#within(this.#call(tx)))
+      collected = tx.collected(await this.#within(this.#call(tx), lease))
       if (collected === undefined) return { is: 'done', values: undefined }
       await tx.watched()
     } catch (error) {
@@ -198,12 +198,15 @@ class TransactionRun {
     return await this.#work(tx)
   }
 
-  /** What the function's promise gives, unless the end of it all comes first. */
-  async #within(result: Promise<unknown>): Promise<unknown> {
+  /** What the function's promise gives, unless the end of it all, or of the client, comes first. */
+  async #within(result: Promise<unknown>, { connection }: Lease<Connection>): Promise<unknown> {
     const { signal } = this.#ending
     let unwatch: (() => void) | undefined
     const end = new Promise<never>((_, reject) => {
       unwatch = watchAbort(signal, () => reject(signal.reason))
+      void connection.closed.then(() => {
+        if (this.#ground.router.isClosed) reject(closedError(connection.error))
+      })
     })
     result.catch(() => undefined) // it may come when nobody waits any more
     try {
@@ -228,7 +231,7 @@ class TransactionRun {
   }
 
   #leftMs(): number {
-    return this.#options.timeout === 0 ? 0 : Math.max(this.#expiresAt - performance.now(), 1)
+    return this.#options.timeout === 0 ? 0 : Math.max(Math.ceil(this.#expiresAt - performance.now()), 1)
   }
 
   #lastWord(error: unknown): unknown {

@@ -11,7 +11,8 @@ import { type Collected, Pipeline, type PipelineHost, takeAll } from './pipeline
 import type { Shaper } from './replies.ts'
 
 /** The end of a transaction: what its function returns. */
-export type TransactionEnd = Pipeline<unknown[], string | Buffer, 'queue'> | undefined
+// biome-ignore lint/suspicious/noConfusingVoidType: a function without `return` gives void
+export type TransactionEnd = Pipeline<unknown[], string | Buffer, 'queue'> | undefined | void
 
 /** What becomes of it: the values of its commands, or `undefined` where the function returned none. */
 export type TransactionResult<E extends TransactionEnd> =

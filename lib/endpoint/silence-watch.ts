@@ -134,7 +134,7 @@ export class SilenceWatch {
   /** Returns when the old connection is dead, or nobody wants to know any more. */
   async #compare(connection: Connection, fresh: Connection, signal: AbortSignal): Promise<void> {
     await pause(GRACE_MS, signal)
-    while (!signal.aborted && fresh.error === undefined && (await isHeldBack(connection, fresh))) {
+    while (!signal.aborted && fresh.error === undefined && (await isHeldBack(connection, fresh, signal))) {
       await pause(ASK_AGAIN_MS, signal)
     }
     await afterReading()
@@ -150,12 +150,16 @@ export class SilenceWatch {
 
 /**
  * Whether the server itself holds the connection's commands back: its line of CLIENT LIST has the flag `b`. One that
- * the server does not know any more, or from which it has nothing to answer, is not.
+ * the server does not know any more, or from which it has nothing to answer, is not. In RESP2 the number of the old
+ * connection is not known, and a handshake without a question was no answer: there PING has to be answered.
  */
-async function isHeldBack({ id }: Connection, fresh: Connection): Promise<boolean> {
-  if (id === undefined) return false
+async function isHeldBack({ id }: Connection, fresh: Connection, signal: AbortSignal): Promise<boolean> {
   try {
-    const line = await fresh.execute(['CLIENT', 'LIST', 'ID', id])
+    if (id === undefined) {
+      await fresh.execute(['PING'], { signal })
+      return false
+    }
+    const line = await fresh.execute(['CLIENT', 'LIST', 'ID', id], { signal })
     return /\bflags=\w*b/.test(String(line))
   } catch (error) {
     // Redis before 6.2 has no CLIENT LIST ID, and an ACL may forbid it: then that it answers is the proof

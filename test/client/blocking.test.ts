@@ -20,9 +20,18 @@ interface Setting {
 async function setting(
   t: TestContext,
   unblock: (setting: Setting, arrivals: number, id: string | undefined) => Buffer | undefined,
+  {
+    protocol = 3,
+    number = (index) => integer(100 + index),
+  }: { readonly protocol?: 2 | 3; readonly number?: (index: number) => Buffer | undefined } = {},
 ): Promise<Setting> {
   const node = await new ScriptedNode().listen(t)
-  const client = createClient({ port: node.port, pingInterval: 0, pool: { maxActive: 1, wait: true } })
+  const client = createClient({
+    port: node.port,
+    protocol,
+    pingInterval: 0,
+    pool: { maxActive: 1, wait: true },
+  })
   t.after(() => client.destroy())
   const given: Setting = { node, client, blocked: [] }
   let arrivals = 0
@@ -34,6 +43,7 @@ async function setting(
         [bulk('id'), integer(100 + peer.index)],
       )
     }
+    if (name === 'CLIENT' && sub === 'ID') return number(peer.index)
     if (name === 'BLPOP') given.blocked.push(peer)
     if (name === 'BLPOP') return undefined
     if (name !== 'CLIENT' || sub !== 'UNBLOCK') return 'pass'
@@ -75,6 +85,40 @@ test('the server is asked by the number of the connection, and what it unblocks 
   assert.equal(((result.outcome as AbortError).cause as Error).message, 'enough')
   assert.deepEqual(given.client.stats().master?.pool.evictions.dirty, 0)
   assert.equal(given.node.server.openCount, 2)
+})
+
+test('where the handshake did not tell the number, it is asked for in front of the command, once', async (t) => {
+  const given = await setting(
+    t,
+    ({ blocked }) => {
+      blocked.at(-1)?.send(unblocked)
+      return integer(1)
+    },
+    { protocol: 2 },
+  )
+  const { node } = given
+  for (const round of [1, 2]) {
+    given.blocked = []
+    assert.equal(told(await aborted(given)), false)
+    const asked = node.server.commands.filter(([name, sub]) => name === 'CLIENT' && sub === 'UNBLOCK')
+    assert.equal(asked.length, round)
+    assert.equal(asked.at(-1)?.[2], `${100 + (given.blocked[0]?.index ?? 0)}`)
+  }
+  const own = given.blocked[0]?.commands.map((command) => command.slice(0, 2).join(' '))
+  assert.deepEqual(own, ['CLIENT ID', 'BLPOP q', 'BLPOP q'])
+})
+
+test('where nobody tells the number, the connection is cut', async (t) => {
+  for (const answer of [error('NOPERM no'), bulk('no number'), undefined]) {
+    const given = await setting(t, () => assert.fail('nobody can be asked'), {
+      protocol: 2,
+      number: () => answer,
+    })
+    const result = await aborted(given)
+    assert.equal(told(result), true)
+    assert.ok(result.ms < 1_000, `${result.ms} ms`)
+    await given.node.server.until(() => given.blocked[0]?.isClosed === true)
+  }
 })
 
 test('an element that was on its way is given', async (t) => {

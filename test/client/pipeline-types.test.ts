@@ -57,6 +57,13 @@ test('a transaction gives the values of the chain that was returned, or undefine
     true,
   )
   gives<[Buffer | null]>()(() => bytes.transaction('k', (tx) => tx.multi().get('k')), true)
+  gives<undefined>()(
+    () =>
+      redis.transaction('k', async (tx) => {
+        await tx.get('k')
+      }),
+    true,
+  )
 })
 
 test('misuse does not compile', () => {

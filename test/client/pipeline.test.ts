@@ -418,3 +418,17 @@ test('a view’s replies come in the view’s form', async (t) => {
   assert.ok(Buffer.isBuffer(value))
   assert.equal(score, 1.5)
 })
+
+test('a deadline is told in whole milliseconds, as it was set', async (t) => {
+  const node = await new ScriptedNode().listen(t)
+  node.intercept = ([name = '']) => (['MULTI', 'GET', 'EXEC', 'EVALSHA'].includes(name) ? undefined : 'pass')
+  const client = clientOf(t, node)
+  await client.ready()
+  const view = client.with({ timeout: 60 })
+  const errors = await Promise.all([
+    failure(view.multi().get('k').exec()),
+    failure(view.script({ lua: 'return 1', keys: 0 })([])),
+    failure(view.pipeline().get('k').exec()).then(({ cause }) => cause as RespoolError),
+  ])
+  for (const error of errors) assert.match(error.message, /^no reply within 60 ms at /)
+})

@@ -341,6 +341,20 @@ test('attempts are 50 to 100 ms apart, or a second where none can succeed', asyn
   }
 })
 
+test('who subscribes when the last one has left need not wait for what an attempt that failed would have to', async (t) => {
+  const node = await new ScriptedPubSub().listen(t)
+  const client = node.client(t)
+  const took: number[] = []
+  for (let i = 0; i < 5; i += 1) {
+    const from = performance.now()
+    const subscription = await client.subscribe('news', ignore)
+    took.push(performance.now() - from)
+    await subscription.close()
+  }
+  assert.equal(node.subscribers.length, 5)
+  assert.ok(Math.min(...took.slice(1)) < 40, `took ${took.map(Math.round)} ms`)
+})
+
 test('a wrong password is told at once to who waits, and outlived by who was there before', async (t) => {
   const node = await new ScriptedPubSub().listen(t)
   const client = node.client(t, { commandTimeout: 10_000 })

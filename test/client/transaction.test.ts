@@ -426,3 +426,19 @@ test('close() waits for a transaction that has begun, and none begins after it',
   await closed
   assert.equal((await failure(client.transaction('n', increment))).code, 'CLIENT_CLOSED')
 })
+
+test('destroy() does not wait for its function', async (t) => {
+  const node = await new ScriptedNode().listen(t)
+  takeTransactions(node)
+  const client = clientOf(t, node, { commandTimeout: 0 })
+  const reason = new Error('the end')
+  const over = failure(
+    client.transaction('n', async (tx) => {
+      await tx.get('n')
+      client.destroy(reason)
+      await new Promise(() => undefined)
+    }),
+  )
+  const { code, mayHaveExecuted, cause } = await over
+  assert.deepEqual([code, mayHaveExecuted, cause], ['CLIENT_CLOSED', false, reason])
+})

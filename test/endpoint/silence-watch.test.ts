@@ -102,6 +102,38 @@ test('while nobody answers, commands wait unsent, and go on where the peer was s
   assert.ok(server.peers[0]?.isClosed === false, 'the connection is the same one')
 })
 
+test('on RESP2, where a handshake may be no question, a new connection proves nothing before it is answered', async (t) => {
+  const { server, port, muteAll } = await moody(t)
+  const connection = { host: '127.0.0.1', port, protocol: 2, commandTimeout: 3_000 } as const
+  const endpoint = open(t, port, { connection })
+  await endpoint.execute(['ECHO', 'before'])
+  muteAll(true)
+  const asked = end(endpoint.execute(['ECHO', 'asked']))
+  await eventually('it is probed', () => server.peers.length === 2)
+  await sleep(SUSPECT_AFTER)
+  assert.equal(endpoint.isSuspect, true)
+  muteAll(false)
+  server.peers[0]?.send('+asked\r\n')
+  assert.equal(await asked, 'asked')
+  await eventually('the probe is closed', () => server.openCount === 1)
+})
+
+test('on RESP2, a connection is not given up for a server that is busy with a script', async (t) => {
+  let isBusy = false
+  const { server, port, mute } = await moody(t, ([name]) =>
+    isBusy && name === 'PING' ? '-BUSY Redis is busy running a script\r\n' : undefined,
+  )
+  const connection = { host: '127.0.0.1', port, protocol: 2, commandTimeout: 3_000 } as const
+  const endpoint = open(t, port, { connection })
+  await endpoint.execute(['ECHO', 'before'])
+  mute(0)
+  isBusy = true
+  const script = end(endpoint.execute(['ECHO', 'a long script']))
+  await eventually('it is probed twice', () => server.commands.filter(([name]) => name === 'PING').length > 1)
+  server.peers[0]?.send('+done\r\n')
+  assert.equal(await script, 'done')
+})
+
 test('a command that waits for a silent peer ends at its deadline, unsent, and says why', async (t) => {
   const { port, muteAll } = await moody(t)
   const endpoint = open(t, port)

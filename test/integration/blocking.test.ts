@@ -45,40 +45,42 @@ test('they end by their own timeout, and their connection is kept', async (t) =>
   assert.equal(client.stats().master?.pool.dials, 1)
 })
 
-test('an abort takes no element with it: it is given, or it is still there', async (t) => {
-  const server = await startServer(t)
-  const client = clientOf(t, server)
-  await client.blpop('q', 0.01) // there is a connection
-  const seed = freshSeed()
-  t.diagnostic(`RESPOOL_SEED=${seed}`)
-  const random = randomNumbers(seed)
-  const [rounds, elements] = [400, [] as string[]]
-  let [aborts, gifts] = [0, 0]
-  for (let round = 0; round < rounds; round += 1) {
-    const abort = new AbortController()
-    const popped = client.with({ signal: abort.signal }).blpop('q', 0)
-    const pushed = sleep(random(3)).then(() => client.rpush('q', round))
-    setTimeout(() => abort.abort(), random(3))
-    try {
-      elements.push((await popped)?.[1] as string)
-      gifts += 1
-    } catch (error) {
-      assert.ok(error instanceof AbortError, String(error))
-      assert.equal(error.mayHaveExecuted, false, 'the server says that it popped nothing')
-      aborts += 1
+for (const protocol of [3, 2] as const) {
+  test(`RESP${protocol}: an abort takes no element with it: it is given, or it is still there`, async (t) => {
+    const server = await startServer(t)
+    const client = clientOf(t, server, { protocol })
+    await client.blpop('q', 0.01) // there is a connection
+    const seed = freshSeed()
+    t.diagnostic(`RESPOOL_SEED=${seed}`)
+    const random = randomNumbers(seed)
+    const [rounds, elements] = [400, [] as string[]]
+    let [aborts, gifts] = [0, 0]
+    for (let round = 0; round < rounds; round += 1) {
+      const abort = new AbortController()
+      const popped = client.with({ signal: abort.signal }).blpop('q', 0)
+      const pushed = sleep(random(3)).then(() => client.rpush('q', round))
+      setTimeout(() => abort.abort(), random(3))
+      try {
+        elements.push((await popped)?.[1] as string)
+        gifts += 1
+      } catch (error) {
+        assert.ok(error instanceof AbortError, String(error))
+        assert.equal(error.mayHaveExecuted, false, 'the server says that it popped nothing')
+        aborts += 1
+      }
+      await pushed
+      const rest = await client.lpop('q')
+      if (rest !== null) elements.push(rest)
     }
-    await pushed
-    const rest = await client.lpop('q')
-    if (rest !== null) elements.push(rest)
-  }
-  assert.deepEqual(
-    elements,
-    Array.from({ length: rounds }, (_, i) => String(i)),
-  )
-  assert.ok(aborts > 20 && gifts > 20, `${aborts} aborts, ${gifts} gifts`)
-  const { pool } = client.stats().master ?? {}
-  assert.ok((pool?.dials ?? 0) <= 20, `${pool?.dials} dials: connections are kept`)
-})
+    assert.deepEqual(
+      elements,
+      Array.from({ length: rounds }, (_, i) => String(i)),
+    )
+    assert.ok(aborts > 20 && gifts > 20, `${aborts} aborts, ${gifts} gifts`)
+    const { pool } = client.stats().master ?? {}
+    assert.ok((pool?.dials ?? 0) <= 20, `${pool?.dials} dials: connections are kept`)
+  })
+}
 
 test('an abort is no reason to wait, and the next who has the connection does not notice it', async (t) => {
   const server = await startServer(t)
@@ -116,9 +118,8 @@ test('a command that is aborted before it was written is never sent', async (t) 
 test('where the server must not be asked to unblock, the connection is cut: it may have popped', async (t) => {
   const server = await startServer(t)
   await request(server, 'ACL', 'SETUSER', 'worker', 'on', '>secret', '~*', '+@all', '-client')
-  const options = [{ user: 'worker', password: 'secret' }, { protocol: 2 }] as const
-  for (const { ...how } of options) {
-    const client = clientOf(t, server, 'user' in how ? { username: how.user, password: how.password } : how)
+  for (const protocol of [3, 2] as const) {
+    const client = clientOf(t, server, { username: 'worker', password: 'secret', protocol })
     const abort = new AbortController()
     const popped = failure(client.with({ signal: abort.signal }).blpop('q', 0))
     await isBlocked(server)

@@ -7,7 +7,7 @@ import { type Client, type ClientOptions, createClient } from '../../lib/client/
 import type { ReadCandidate, ReadChoice } from '../../lib/endpoint/index.ts'
 import { Sentinel } from '../../lib/sentinel/index.ts'
 import { eventually } from '../support/real-servers.ts'
-import { array, bulk, integer } from '../support/resp-writer.ts'
+import { array, bulk, integer, simple } from '../support/resp-writer.ts'
 import type { Peer } from '../support/scripted-server.ts'
 import {
   type ScriptedDeployment,
@@ -418,4 +418,34 @@ test('a view’s maxStaleness is checked at once, and goes with the view', async
   assert.throws(() => client.with({ maxStaleness: '1' as never }), TypeError)
   const view = client.with({ maxStaleness: 500 }).with({ readFrom: 'prefer-replica' })
   assert.equal((await readers(view, 2)).size, 1)
+})
+
+test('a view’s maxStaleness holds for its pipelines, transactions and iterators as well', async (t) => {
+  const deployment = await scriptedDeployment(t, { replicas: 1 })
+  const { master, replicas } = deployment
+  const [replica] = replicas as [ScriptedNode]
+  const servedBy: string[] = []
+  for (const node of [master, replica]) {
+    node.intercept = ([name = '']) => {
+      if (name === 'SCAN' || name === 'EXEC') servedBy.push(node.address)
+      if (name === 'SCAN') return array(bulk('0'), array())
+      if (name === 'MULTI') return simple('OK')
+      return name === 'EXEC' ? array(bulk('v')) : 'pass'
+    }
+  }
+  const client = await clientOf(t, deployment, { readFrom: 'prefer-replica' })
+  const bounded = client.with({ maxStaleness: 60 })
+  await eventually('it is known to be fresh', async () => (await readers(bounded, 1)).has(replica.address))
+  // the replica is at 10, and stays there
+  master.role = array(bulk('master'), integer(20), array())
+  await eventually('it is left', async () => (await readers(bounded, 1)).has(master.address))
+  for (const [view, from] of [
+    [bounded, master],
+    [client.with({ maxStaleness: 0 }), replica],
+  ] as const) {
+    assert.deepEqual(await view.pipeline().get('k').exec(), [`k of ${from.address}`])
+    await view.multi().get('k').exec()
+    await view.scanIterator().next()
+    assert.deepEqual(servedBy.splice(0), [from.address, from.address])
+  }
 })
