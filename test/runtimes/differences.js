@@ -61,6 +61,10 @@ export const differences = {
       'what a lease finds out about its server is reported, lazy or not': ticks,
     },
     'test/endpoint/silence-watch.test.ts': { 'a busy loop of our own is not taken for silence': busy },
+    'test/examples.test.ts': {
+      'the HTTP service answers, and exits by itself when it is told to end':
+        'its child_process tells the signal that was sent, not the code that the process ended with',
+    },
     'test/integration/lazy-lease.test.ts': {
       'a lease that finds its master demoted tells: nothing is sent there until it is one again': ticks,
     },
