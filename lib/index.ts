@@ -47,6 +47,7 @@ export {
   type FunctionOptions,
   type FunctionTable,
   type Gap,
+  type HashScanOptions,
   type KeyCount,
   type KeyScanOptions,
   type Keys,

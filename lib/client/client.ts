@@ -26,7 +26,7 @@ import { type Ground, runPipeline } from './pipeline-run.ts'
 import type { Shaper } from './replies.ts'
 import type { Router, RouterStats } from './router.ts'
 import { type ScanIterator, scanIterator } from './scan.ts'
-import type { KeyScanOptions, ScanOptions } from './scan-options.ts'
+import type { HashScanOptions, KeyScanOptions, ScanOptions } from './scan-options.ts'
 import { defineScript, type Script } from './script.ts'
 import type { Caller } from './script-call.ts'
 import { defineLibrary, type FunctionCalls } from './script-library.ts'
@@ -245,8 +245,13 @@ export class CommandView<T extends string | Buffer = string> {
     return scanIterator(callerOf(this.#router, this.#work, this.#options), 'SCAN', undefined, options)
   }
 
-  /** The fields of a hash and their values; see {@link scanIterator}. */
-  hscanIterator(key: Argument, options?: ScanOptions): ScanIterator<[field: T, value: T]> {
+  /** The fields of a hash and their values, or with `values: false` the fields alone; see {@link scanIterator}. */
+  hscanIterator(key: Argument, options: HashScanOptions & { readonly values: false }): ScanIterator<T>
+  hscanIterator(
+    key: Argument,
+    options?: HashScanOptions & { readonly values?: true | undefined },
+  ): ScanIterator<[field: T, value: T]>
+  hscanIterator(key: Argument, options?: HashScanOptions): ScanIterator<T | [field: T, value: T]> {
     return scanIterator(callerOf(this.#router, this.#work, this.#options), 'HSCAN', key, options)
   }
 
@@ -435,8 +440,13 @@ export class Client extends BoundEmitter<ClientEvents> {
   }
 
   /** See {@link CommandView.hscanIterator}. */
-  hscanIterator(key: Argument, options?: ScanOptions): ScanIterator<[field: string, value: string]> {
-    return this.#view.hscanIterator(key, options)
+  hscanIterator(key: Argument, options: HashScanOptions & { readonly values: false }): ScanIterator<string>
+  hscanIterator(
+    key: Argument,
+    options?: HashScanOptions & { readonly values?: true | undefined },
+  ): ScanIterator<[field: string, value: string]>
+  hscanIterator(key: Argument, options?: HashScanOptions): ScanIterator<string | [string, string]> {
+    return this.#view.hscanIterator(key, options as never)
   }
 
   /** See {@link CommandView.sscanIterator}. */
