@@ -16,7 +16,7 @@ export interface Commands<T extends string | Buffer = string> {
   aclCat(...options: Opt<[category: A]>): Promise<T[]>
   aclDeluser(...usernames: A[]): Promise<number>
   /** `ACL DRYRUN username command [arg [arg …]]` */
-  aclDryrun(username: A, command: A, ...args: A[]): Promise<T>
+  aclDryrun(username: A, command: A, ...args: A[]): Promise<'OK' | T>
   aclGenpass(...options: Opt<[bits: Integer]>): Promise<T>
   aclGetuser(username: A): Promise<AclUser<T> | null>
   aclHelp(): Promise<string[]>

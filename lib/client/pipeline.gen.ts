@@ -17,7 +17,7 @@ export interface PipelineCommands<
 > {
   aclCat(...options: Opt<[category: A]>): P<[...R, T[]], T, K>
   aclDeluser(...usernames: A[]): P<[...R, number], T, K>
-  aclDryrun(username: A, command: A, ...args: A[]): P<[...R, T], T, K>
+  aclDryrun(username: A, command: A, ...args: A[]): P<[...R, 'OK' | T], T, K>
   aclGenpass(...options: Opt<[bits: Integer]>): P<[...R, T], T, K>
   aclGetuser(username: A): P<[...R, AclUser<T> | null], T, K>
   aclHelp(): P<[...R, string[]], T, K>

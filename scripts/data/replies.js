@@ -53,7 +53,7 @@ const poppedScores = ['poppedScores', '+count: Scored<T>[]', '-count: Scored<T> 
 const table = {
   'ACL CAT': 'T[]',
   'ACL DELUSER': 'number',
-  'ACL DRYRUN': 'T',
+  'ACL DRYRUN': "'OK' | T",
   'ACL GENPASS': 'T',
   'ACL GETUSER': ['aclUser', 'AclUser<T> | null'],
   'ACL HELP': help,

@@ -42,7 +42,8 @@ test('the reply of a command is of its own type, in strings or in bytes', () => 
   gives<StreamEntry<Buffer>[]>()(bytes.xrange('s', '-', '+'), true)
   gives<Reply>()(redis.eval('return 1', 0), true)
   gives<string>()(bytes.type('k'), true)
-  assert.equal(commands().length, 12)
+  gives<'OK' | Buffer>()(bytes.aclDryrun('user', 'GET', 'k'), true)
+  assert.equal(commands().length, 13)
 })
 
 test('options that change the reply change its type', () => {
