@@ -1,4 +1,8 @@
 // The package's only door.
+//
+// Its declarations need Node's. Since TypeScript 6 a program has these only if it or somebody it imports asks for them;
+// without them `Buffer` would be anything, and the client no emitter.
+/// <reference types="node" preserve="true" />
 
 export type {
   AclUser,
@@ -47,6 +51,7 @@ export {
   type FunctionOptions,
   type FunctionTable,
   type Gap,
+  type HashScanOptions,
   type KeyCount,
   type KeyScanOptions,
   type Keys,

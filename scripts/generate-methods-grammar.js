@@ -136,9 +136,11 @@ function sequenceOf(arg, wishes) {
   if (flags.includes('multiple')) {
     const names = type === 'block' ? parts.map((part) => labelOf(part.name)) : [label]
     const many = type === 'oneof' ? 'args' : joined(names.map(plural))
+    // coordinates, among which a token would otherwise pass for one
+    const isOfDoubles = type === 'block' && parts.every((part) => part.type === 'double')
     return [
       ...(flags.includes('multiple_token') ? [] : before),
-      { kind: 'rest', label: many, type: anything },
+      { kind: 'rest', label: many, type: isOfDoubles ? 'Double' : anything },
     ]
   }
   if (type === 'pure-token') return [literal(label, token ?? '')]

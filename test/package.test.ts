@@ -111,6 +111,7 @@ test('its import writes nothing, and leaves nothing behind that runs or listens'
 for (const [name, settings] of Object.entries({
   nodenext: { module: 'nodenext', moduleResolution: 'nodenext' },
   bundler: { module: 'esnext', moduleResolution: 'bundler' },
+  'nodenext and nobody’s types asked for': { module: 'nodenext', types: [] },
 })) {
   test(`a strict program compiles with moduleResolution ${name}, the library's own types included`, async () => {
     const types = join(folder, 'node_modules', '@types')
@@ -144,7 +145,7 @@ for (const [name, settings] of Object.entries({
       skipLibCheck: false,
       ...settings,
     }
-    const project = join(folder, `tsconfig.${name}.json`)
+    const project = join(folder, `tsconfig.${name.replaceAll(' ', '-')}.json`)
     writeFileSync(project, JSON.stringify({ compilerOptions, files: ['program.ts'] }))
     const compiler = join(projectRoot, 'node_modules/typescript/bin/tsc')
     const result = await execute(process.execPath, [compiler, '-p', project], { timeout }).catch(

@@ -19,9 +19,9 @@ import { contextualEmit } from './listeners.ts'
 import { defineMethods } from './methods.ts'
 import { type ClientOptions, resolveClientOptions } from './options.ts'
 import type { Pipeline } from './pipeline.ts'
-import type { Router, RouterStats } from './router.ts'
+import type { ClientStats, Router } from './router.ts'
 import type { ScanIterator } from './scan.ts'
-import type { KeyScanOptions, ScanOptions } from './scan-options.ts'
+import type { HashScanOptions, KeyScanOptions, ScanOptions } from './scan-options.ts'
 import type { Script } from './script.ts'
 import type { FunctionCalls } from './script-library.ts'
 import type { FunctionTable, KeyCount, LibraryOptions, ScriptOptions } from './script-options.ts'
@@ -40,14 +40,6 @@ import { closedError, Work } from './work.ts'
 /** Whose connection a lease is of, and how it is lent. */
 export interface ClientLeaseOptions extends LeaseOptions {
   readonly readFrom?: ReadFrom | undefined
-}
-
-/** What a client holds open and has to do, now. */
-export interface ClientStats extends RouterStats {
-  /** Commands that look for a server, or go on to the next one, or have a connection of their own. */
-  readonly working: number
-  /** Channels and patterns that are subscribed to, each once for each connection, and the connections of all that. */
-  readonly subscriptions: { readonly channels: number; readonly connections: number }
 }
 
 export interface Client extends Commands {}
@@ -165,8 +157,13 @@ export class Client extends BoundEmitter<ClientEvents> {
   }
 
   /** See {@link CommandView.hscanIterator}. */
-  hscanIterator(key: Argument, options?: ScanOptions): ScanIterator<[field: string, value: string]> {
-    return this.#view.hscanIterator(key, options)
+  hscanIterator(key: Argument, options: HashScanOptions & { readonly values: false }): ScanIterator<string>
+  hscanIterator(
+    key: Argument,
+    options?: HashScanOptions & { readonly values?: true | undefined },
+  ): ScanIterator<[field: string, value: string]>
+  hscanIterator(key: Argument, options?: HashScanOptions): ScanIterator<string | [string, string]> {
+    return this.#view.hscanIterator(key, options as never)
   }
 
   /** See {@link CommandView.sscanIterator}. */

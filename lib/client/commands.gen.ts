@@ -16,7 +16,7 @@ export interface Commands<T extends string | Buffer = string> {
   aclCat(...options: Opt<[category: A]>): Promise<T[]>
   aclDeluser(...usernames: A[]): Promise<number>
   /** `ACL DRYRUN username command [arg [arg …]]` */
-  aclDryrun(username: A, command: A, ...args: A[]): Promise<T>
+  aclDryrun(username: A, command: A, ...args: A[]): Promise<'OK' | T>
   aclGenpass(...options: Opt<[bits: Integer]>): Promise<T>
   aclGetuser(username: A): Promise<AclUser<T> | null>
   aclHelp(): Promise<string[]>
@@ -164,11 +164,12 @@ export interface Commands<T extends string | Buffer = string> {
   georadiusbymemberRo(key: A, member: A, radius: Double, unit: 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI', ...options: [...('WITHCOORD' | 'WITHDIST' | 'WITHHASH')[], ...Any2<['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>]): Promise<Place<T>[]>
   georadiusRo(key: A, longitude: Double, latitude: Double, radius: Double, unit: 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI', ...options: Any2<['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>): Promise<T[]>
   georadiusRo(key: A, longitude: Double, latitude: Double, radius: Double, unit: 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI', ...options: [...('WITHCOORD' | 'WITHDIST' | 'WITHHASH')[], ...Any2<['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>]): Promise<Place<T>[]>
-  /** `GEOSEARCH key [FROMMEMBER member | FROMLONLAT longitude latitude] <BYRADIUS radius <m | M | km | KM | ft | FT | mi | MI> | BYBOX width height <m | M | km | KM | ft | FT | mi | MI> | BYPOLYGON num-vertices longitude latitude [longitude latitude …]> [ASC | DESC] [COUNT count [ANY]] [WITHCOORD] [WITHDIST] [WITHHASH]` */
-  geosearch(key: A, ...args: [...Opt<['FROMMEMBER', member: A] | ['FROMLONLAT', longitude: Double, latitude: Double]>, ...(['BYRADIUS', radius: Double, 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI'] | ['BYBOX', width: Double, height: Double, 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI'] | ['BYPOLYGON', numVertices: Integer, ...longitudesAndLatitudes: A[]]), ...Opt<['ASC' | 'DESC']>, ...Opt<['COUNT', count: Integer, ...Opt<['ANY']>]>]): Promise<T[]>
-  geosearch(key: A, ...args: A[]): Promise<Place<T>[]>
-  /** `GEOSEARCHSTORE destination source [FROMMEMBER member | FROMLONLAT longitude latitude] <BYRADIUS radius <m | M | km | KM | ft | FT | mi | MI> | BYBOX width height <m | M | km | KM | ft | FT | mi | MI> | BYPOLYGON num-vertices longitude latitude [longitude latitude …]> [ASC | DESC] [COUNT count [ANY]] [STOREDIST]` */
-  geosearchstore(destination: A, source: A, ...args: A[]): Promise<number>
+  geosearch(key: A, ...args: [...(['FROMMEMBER', member: A] | ['FROMLONLAT', longitude: Double, latitude: Double]), ...(['BYRADIUS', radius: Double, 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI'] | ['BYBOX', width: Double, height: Double, 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI']), ...Any2<['ASC' | 'DESC'], ['COUNT', count: Integer, ...Opt<['ANY']>]>]): Promise<T[]>
+  geosearch(key: A, ...args: [...['BYPOLYGON', numVertices: Integer, ...Double[]], ...Any2<['ASC' | 'DESC'], ['COUNT', count: Integer, ...Opt<['ANY']>]>]): Promise<T[]>
+  geosearch(key: A, ...args: [...['BYPOLYGON', numVertices: Integer, ...Double[]], ...Opt<['ASC' | 'DESC']>, ...Opt<['COUNT', count: Integer, ...Opt<['ANY']>]>, ...Opt<['WITHCOORD']>, ...Opt<['WITHDIST']>, ...Opt<['WITHHASH']>]): Promise<Place<T>[]>
+  geosearch(key: A, ...args: [...(['FROMMEMBER', member: A] | ['FROMLONLAT', longitude: Double, latitude: Double]), ...(['BYRADIUS', radius: Double, 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI'] | ['BYBOX', width: Double, height: Double, 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI']), ...Any2<['ASC' | 'DESC'], ['COUNT', count: Integer, ...Opt<['ANY']>]>, ...('WITHCOORD' | 'WITHDIST' | 'WITHHASH')[]]): Promise<Place<T>[]>
+  geosearchstore(destination: A, source: A, ...args: [...['BYPOLYGON', numVertices: Integer, ...Double[]], ...Any3<['ASC' | 'DESC'], ['COUNT', count: Integer, ...Opt<['ANY']>], ['STOREDIST']>]): Promise<number>
+  geosearchstore(destination: A, source: A, ...args: [...(['FROMMEMBER', member: A] | ['FROMLONLAT', longitude: Double, latitude: Double]), ...(['BYRADIUS', radius: Double, 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI'] | ['BYBOX', width: Double, height: Double, 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI']), ...Opt<['ASC' | 'DESC']>, ...Opt<['COUNT', count: Integer, ...Opt<['ANY']>]>, ...Opt<['STOREDIST']>]): Promise<number>
   get(key: A): Promise<T | null>
   getbit(key: A, offset: Integer): Promise<number>
   getdel(key: A): Promise<T | null>

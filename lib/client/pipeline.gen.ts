@@ -17,7 +17,7 @@ export interface PipelineCommands<
 > {
   aclCat(...options: Opt<[category: A]>): P<[...R, T[]], T, K>
   aclDeluser(...usernames: A[]): P<[...R, number], T, K>
-  aclDryrun(username: A, command: A, ...args: A[]): P<[...R, T], T, K>
+  aclDryrun(username: A, command: A, ...args: A[]): P<[...R, 'OK' | T], T, K>
   aclGenpass(...options: Opt<[bits: Integer]>): P<[...R, T], T, K>
   aclGetuser(username: A): P<[...R, AclUser<T> | null], T, K>
   aclHelp(): P<[...R, string[]], T, K>
@@ -144,9 +144,12 @@ export interface PipelineCommands<
   georadiusbymemberRo(key: A, member: A, radius: Double, unit: 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI', ...options: [...('WITHCOORD' | 'WITHDIST' | 'WITHHASH')[], ...Any2<['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>]): P<[...R, Place<T>[]], T, K>
   georadiusRo(key: A, longitude: Double, latitude: Double, radius: Double, unit: 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI', ...options: Any2<['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>): P<[...R, T[]], T, K>
   georadiusRo(key: A, longitude: Double, latitude: Double, radius: Double, unit: 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI', ...options: [...('WITHCOORD' | 'WITHDIST' | 'WITHHASH')[], ...Any2<['COUNT', count: Integer, ...Opt<['ANY']>], ['ASC' | 'DESC']>]): P<[...R, Place<T>[]], T, K>
-  geosearch(key: A, ...args: [...Opt<['FROMMEMBER', member: A] | ['FROMLONLAT', longitude: Double, latitude: Double]>, ...(['BYRADIUS', radius: Double, 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI'] | ['BYBOX', width: Double, height: Double, 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI'] | ['BYPOLYGON', numVertices: Integer, ...longitudesAndLatitudes: A[]]), ...Opt<['ASC' | 'DESC']>, ...Opt<['COUNT', count: Integer, ...Opt<['ANY']>]>]): P<[...R, T[]], T, K>
-  geosearch(key: A, ...args: A[]): P<[...R, Place<T>[]], T, K>
-  geosearchstore(destination: A, source: A, ...args: A[]): P<[...R, number], T, K>
+  geosearch(key: A, ...args: [...(['FROMMEMBER', member: A] | ['FROMLONLAT', longitude: Double, latitude: Double]), ...(['BYRADIUS', radius: Double, 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI'] | ['BYBOX', width: Double, height: Double, 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI']), ...Any2<['ASC' | 'DESC'], ['COUNT', count: Integer, ...Opt<['ANY']>]>]): P<[...R, T[]], T, K>
+  geosearch(key: A, ...args: [...['BYPOLYGON', numVertices: Integer, ...Double[]], ...Any2<['ASC' | 'DESC'], ['COUNT', count: Integer, ...Opt<['ANY']>]>]): P<[...R, T[]], T, K>
+  geosearch(key: A, ...args: [...['BYPOLYGON', numVertices: Integer, ...Double[]], ...Opt<['ASC' | 'DESC']>, ...Opt<['COUNT', count: Integer, ...Opt<['ANY']>]>, ...Opt<['WITHCOORD']>, ...Opt<['WITHDIST']>, ...Opt<['WITHHASH']>]): P<[...R, Place<T>[]], T, K>
+  geosearch(key: A, ...args: [...(['FROMMEMBER', member: A] | ['FROMLONLAT', longitude: Double, latitude: Double]), ...(['BYRADIUS', radius: Double, 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI'] | ['BYBOX', width: Double, height: Double, 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI']), ...Any2<['ASC' | 'DESC'], ['COUNT', count: Integer, ...Opt<['ANY']>]>, ...('WITHCOORD' | 'WITHDIST' | 'WITHHASH')[]]): P<[...R, Place<T>[]], T, K>
+  geosearchstore(destination: A, source: A, ...args: [...['BYPOLYGON', numVertices: Integer, ...Double[]], ...Any3<['ASC' | 'DESC'], ['COUNT', count: Integer, ...Opt<['ANY']>], ['STOREDIST']>]): P<[...R, number], T, K>
+  geosearchstore(destination: A, source: A, ...args: [...(['FROMMEMBER', member: A] | ['FROMLONLAT', longitude: Double, latitude: Double]), ...(['BYRADIUS', radius: Double, 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI'] | ['BYBOX', width: Double, height: Double, 'm' | 'M' | 'km' | 'KM' | 'ft' | 'FT' | 'mi' | 'MI']), ...Opt<['ASC' | 'DESC']>, ...Opt<['COUNT', count: Integer, ...Opt<['ANY']>]>, ...Opt<['STOREDIST']>]): P<[...R, number], T, K>
   get(key: A): P<[...R, T | null], T, K>
   getbit(key: A, offset: Integer): P<[...R, number], T, K>
   getdel(key: A): P<[...R, T | null], T, K>

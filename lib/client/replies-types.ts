@@ -79,7 +79,8 @@ export interface XinfoStreamFull<T> extends Omit<XinfoStream<T>, 'groups' | 'fir
     consumers: {
       name: T
       'seen-time': number
-      'active-time': number
+      /** Since Redis 7.2. */
+      'active-time'?: number
       'pel-count': number
       pending: [id: T, deliveredAt: number, deliveries: number][]
     }[]
@@ -110,14 +111,15 @@ export interface LcsMatches {
   len: number
 }
 
-/** ACL GETUSER. */
+/** ACL GETUSER, as servers give it since Redis 7.0. `databases` since Valkey 9.1. */
 export interface AclUser<T> {
   flags: T[]
   passwords: T[]
   commands: T
   keys: T
   channels: T
-  selectors: { commands: T; keys: T; channels: T }[]
+  databases?: T
+  selectors: { commands: T; keys: T; channels: T; databases?: T }[]
 }
 
 /** FUNCTION LIST. `library_code` with WITHCODE. */
@@ -167,6 +169,8 @@ export type ClusterNode<T> = [host: T | null, port: number, id: T, more: Record<
 export interface ClusterShard<T> {
   slots: number[]
   nodes: Record<string, T | number>[]
+  /** Of the shard; Valkey 9 tells it. */
+  id?: T
 }
 
 /** COMMAND, COMMAND INFO. */

@@ -12,6 +12,14 @@ export interface RouterStats {
   readonly held: number
 }
 
+/** What a client holds open and has to do, now. */
+export interface ClientStats extends RouterStats {
+  /** Commands that look for a server, or go on to the next one, or have a connection of their own. */
+  readonly working: number
+  /** Channels and patterns that are subscribed to, each once for each connection, and the connections of all that. */
+  readonly subscriptions: { readonly channels: number; readonly connections: number }
+}
+
 /** @internal */
 export interface Router extends Route {
   /** The servers as they are known; `undefined` where there is only one. */

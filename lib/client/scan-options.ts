@@ -2,7 +2,7 @@
 
 import { type Argument, checkCommand } from '../resp/index.ts'
 
-/** Options of `hscanIterator()`, `sscanIterator()` and `zscanIterator()`. */
+/** Options of `sscanIterator()` and `zscanIterator()`. */
 export interface ScanOptions {
   /** Only what matches the pattern: `user:*`. The server looks at everything all the same. @default all */
   readonly match?: string | Uint8Array | undefined
@@ -13,6 +13,12 @@ export interface ScanOptions {
    * `SCAN_INTERRUPTED`, or begins anew on the server that there is then, so that items come again. @default 'error'
    */
   readonly onSwitch?: 'error' | 'restart' | undefined
+}
+
+/** Options of `hscanIterator()`. */
+export interface HashScanOptions extends ScanOptions {
+  /** Fields with their values; false: fields alone, which Redis knows since 7.4, Valkey since 8.0. @default true */
+  readonly values?: boolean | undefined
 }
 
 /** Options of `scanIterator()`. */
@@ -28,6 +34,8 @@ export interface ScanRequest {
 }
 
 const NAMES = ['match', 'count', 'onSwitch']
+/** What one command knows beside. */
+const OWN_NAMES = { SCAN: ['type'], HSCAN: ['values'], SSCAN: [], ZSCAN: [] }
 
 /**
  * @param key of what is scanned; `undefined`: the keys of the database
@@ -36,10 +44,10 @@ const NAMES = ['match', 'count', 'onSwitch']
 export function scanRequest(
   name: 'SCAN' | 'HSCAN' | 'SSCAN' | 'ZSCAN',
   key: Argument | undefined,
-  options: KeyScanOptions,
+  options: KeyScanOptions & HashScanOptions,
 ): ScanRequest {
-  checkNames(options, name === 'SCAN' ? [...NAMES, 'type'] : NAMES)
-  const { match, count, type, onSwitch = 'error' } = options
+  checkNames(options, [...NAMES, ...OWN_NAMES[name]])
+  const { match, count, type, values = true, onSwitch = 'error' } = options
   if (match !== undefined && typeof match !== 'string' && !(match instanceof Uint8Array)) {
     throw new TypeError(`option match must be a string or a Uint8Array, got ${kindOf(match)}`)
   }
@@ -52,6 +60,9 @@ export function scanRequest(
   if (type !== undefined && typeof type !== 'string') {
     throw new TypeError(`option type must be a string, got ${kindOf(type)}`)
   }
+  if (typeof values !== 'boolean') {
+    throw new TypeError(`option values must be a boolean, got ${kindOf(values)}`)
+  }
   if (onSwitch !== 'error' && onSwitch !== 'restart') {
     throw new RangeError(`option onSwitch must be 'error' or 'restart', got ${JSON.stringify(onSwitch)}`)
   }
@@ -61,6 +72,7 @@ export function scanRequest(
   if (match !== undefined) rest.push('MATCH', owned(match))
   if (count !== undefined) rest.push('COUNT', count)
   if (type !== undefined) rest.push('TYPE', type)
+  if (!values) rest.push('NOVALUES')
   return { restarts: onSwitch === 'restart', command: (cursor) => [...of, cursor, ...rest] }
 }
 

@@ -11,7 +11,7 @@ import { AbortError, ConnectionError } from '../errors.ts'
 import type { Argument } from '../resp/index.ts'
 import { dispatch } from './dispatch.ts'
 import { shapers } from './replies.ts'
-import { type KeyScanOptions, type ScanRequest, scanRequest } from './scan-options.ts'
+import { type HashScanOptions, type KeyScanOptions, type ScanRequest, scanRequest } from './scan-options.ts'
 import { ScanPin } from './scan-pin.ts'
 import type { Caller } from './script-call.ts'
 
@@ -44,7 +44,7 @@ export function scanIterator<T>(
   caller: Caller,
   name: keyof typeof SHAPERS,
   key: Argument | undefined,
-  options: KeyScanOptions = {},
+  options: KeyScanOptions & HashScanOptions = {},
 ): ScanIterator<T> {
   const scan = new Scan(caller, name, scanRequest(name, key, options))
   // what the items are is the command's to say

@@ -12,7 +12,7 @@ import { runPipeline } from './pipeline-run.ts'
 import type { Shaper } from './replies.ts'
 import type { Router } from './router.ts'
 import { type ScanIterator, scanIterator } from './scan.ts'
-import type { KeyScanOptions, ScanOptions } from './scan-options.ts'
+import type { HashScanOptions, KeyScanOptions, ScanOptions } from './scan-options.ts'
 import { defineScript, type Script } from './script.ts'
 import type { Caller } from './script-call.ts'
 import { defineLibrary, type FunctionCalls } from './script-library.ts'
@@ -193,8 +193,13 @@ export class CommandView<T extends string | Buffer = string> {
     return scanIterator(callerOf(this.#router, this.#work, this.#options), 'SCAN', undefined, options)
   }
 
-  /** The fields of a hash and their values; see {@link scanIterator}. */
-  hscanIterator(key: Argument, options?: ScanOptions): ScanIterator<[field: T, value: T]> {
+  /** The fields of a hash and their values, or with `values: false` the fields alone; see {@link scanIterator}. */
+  hscanIterator(key: Argument, options: HashScanOptions & { readonly values: false }): ScanIterator<T>
+  hscanIterator(
+    key: Argument,
+    options?: HashScanOptions & { readonly values?: true | undefined },
+  ): ScanIterator<[field: T, value: T]>
+  hscanIterator(key: Argument, options?: HashScanOptions): ScanIterator<T | [field: T, value: T]> {
     return scanIterator(callerOf(this.#router, this.#work, this.#options), 'HSCAN', key, options)
   }
 

@@ -42,7 +42,8 @@ test('the reply of a command is of its own type, in strings or in bytes', () => 
   gives<StreamEntry<Buffer>[]>()(bytes.xrange('s', '-', '+'), true)
   gives<Reply>()(redis.eval('return 1', 0), true)
   gives<string>()(bytes.type('k'), true)
-  assert.equal(commands().length, 12)
+  gives<'OK' | Buffer>()(bytes.aclDryrun('user', 'GET', 'k'), true)
+  assert.equal(commands().length, 13)
 })
 
 test('options that change the reply change its type', () => {
@@ -59,9 +60,12 @@ test('options that change the reply change its type', () => {
   gives<number>()(redis.zadd('z', 1, 'a'), true)
   gives<string[]>()(redis.geosearch('g', 'FROMMEMBER', 'a', 'BYRADIUS', 1, 'km'), true)
   gives<Place<string>[]>()(redis.geosearch('g', 'FROMMEMBER', 'a', 'BYRADIUS', 1, 'km', 'WITHDIST'), true)
+  gives<string[]>()(redis.geosearch('g', 'BYPOLYGON', 3, 0, 0, 1, 1, '2', 0, 'ASC', 'COUNT', 1), true)
+  gives<Place<string>[]>()(redis.geosearch('g', 'BYPOLYGON', 3, 0, 0, 1, 1, 2, 0, 'ASC', 'WITHDIST'), true)
+  gives<number>()(redis.geosearchstore('d', 'g', 'FROMMEMBER', 'a', 'BYBOX', 1, 2, 'm', 'STOREDIST'), true)
   gives<'PONG'>()(redis.ping(), true)
   gives<string>()(redis.ping('x'), true)
-  assert.equal(commands().length, 15)
+  assert.equal(commands().length, 18)
 })
 
 test('options come in the documented order, and where there are up to three, in any', () => {
@@ -131,6 +135,14 @@ test('wrong arguments do not compile', () => {
   void redis.blpop('l')
   // @ts-expect-error a unit that is none
   void redis.geodist('g', 'a', 'b', 'yards')
+  // @ts-expect-error a unit that is none, before options
+  void redis.geosearch('g', 'FROMMEMBER', 'a', 'BYRADIUS', 1, 'yards', 'WITHDIST')
+  // @ts-expect-error a circle around nothing
+  void redis.geosearch('g', 'BYRADIUS', 1, 'km')
+  // @ts-expect-error a corner that is no number
+  void redis.geosearch('g', 'BYPOLYGON', 3, 0, 0, 1, 1, 2, 'north')
+  // @ts-expect-error no such option
+  void redis.geosearchstore('d', 'g', 'FROMMEMBER', 'a', 'BYBOX', 1, 2, 'm', 'WITHDIST')
   // @ts-expect-error changes the state of its connection: no method
   assert.equal(redis.watch, undefined)
   // @ts-expect-error a field of bytes is not text

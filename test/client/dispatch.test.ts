@@ -500,42 +500,6 @@ test('what waited at the old master leaves before what waited for a new one, and
   )
 })
 
-test('a failure that nobody handles is told of once, one that is handled never', async (t) => {
-  const unhandled: unknown[] = []
-  const note = (error: unknown) => unhandled.push(error)
-  const others = process.rawListeners('unhandledRejection') as (() => void)[]
-  process.removeAllListeners('unhandledRejection')
-  process.on('unhandledRejection', note)
-  t.after(() => {
-    process.off('unhandledRejection', note)
-    for (const other of others) process.on('unhandledRejection', other)
-  })
-  const node = await new ScriptedNode().listen(t)
-  node.intercept = ([name = ''], peer) => {
-    if (name === 'INCR') return cut(peer)
-    return name === 'GET' ? error('LOADING reading') : 'pass'
-  }
-  const client = clientOf(t, node)
-  await client.ready()
-  // lost, tried again in vain, held in vain, answered with an error
-  const commands = () => [
-    client.call('INCR', 'n'),
-    client.with({ timeout: 60 }).call('GET', 'k'),
-    client.with({ timeout: 1 }).call('INCR', 'n'),
-  ]
-  const outcomes = await Promise.allSettled(commands())
-  assert.deepEqual(
-    outcomes.map(({ status }) => status),
-    new Array(3).fill('rejected'),
-  )
-  await sleep(20)
-  assert.deepEqual(unhandled, [])
-  void commands()
-  await eventually('all have failed', () => unhandled.length >= 3)
-  await sleep(100)
-  assert.equal(unhandled.length, 3)
-})
-
 test('a blocking command waits while its server is suspect, within its deadline', async (t) => {
   const node = await new ScriptedNode().listen(t)
   const client = clientOf(t, node, { suspectAfter: 50, commandTimeout: 5_000 })

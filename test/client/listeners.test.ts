@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict'
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { execFile } from 'node:child_process'
 import { EventEmitter } from 'node:events'
 import { test } from 'node:test'
-import { promisify } from 'node:util'
 import { contextualEmit } from '../../lib/client/listeners.ts'
 import { settled } from '../support/clock.ts'
+import { runProgram } from '../support/program.ts'
 
 interface Events {
   news: [what: string, n: number]
@@ -68,7 +67,7 @@ test('a listener runs in the asynchronous context of its registration', async ()
   assert.equal(heard.at(-1), 'still told')
 })
 
-test('what a listener throws is an uncaught exception, and the others are told', async () => {
+test('what a listener throws is an uncaught exception, and the others are told', async (t) => {
   const program = `
     import { EventEmitter } from 'node:events'
     import { contextualEmit } from '${import.meta.resolve('../../lib/client/listeners.js')}'
@@ -79,8 +78,6 @@ test('what a listener throws is an uncaught exception, and the others are told',
     emitter.on('news', () => console.log('told'))
     tell('news')
     console.log('teller goes on')`
-  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', program], {
-    timeout: 30_000,
-  })
+  const { stdout } = await runProgram(t, program)
   assert.deepEqual(stdout.trim().split('\n'), ['teller goes on', 'uncaught mine', 'told'])
 })

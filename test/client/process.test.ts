@@ -9,6 +9,7 @@ import { ScriptedNode, scriptedDeployment } from '../sentinel/scripted-deploymen
 import { freePorts } from '../support/free-ports.ts'
 import { runProgram } from '../support/program.ts'
 import { eventually } from '../support/real-servers.ts'
+import { error } from '../support/resp-writer.ts'
 
 /** Whatever is not handled ends the program with 1, and what Node warns of is printed. */
 const flags = ['--unhandled-rejections=strict', '--trace-warnings']
@@ -81,6 +82,39 @@ test('promises that nobody kept, of clients and leases that were destroyed, end 
     const codes = await Promise.all(kept.slice(0, 2))
     console.log(codes.join())`
   assert.equal(await runQuietly(t, program), 'CLIENT_CLOSED,CLIENT_CLOSED\n')
+})
+
+test('a failure that nobody handles is told of once, one that is handled never', async (t) => {
+  const node = await new ScriptedNode().listen(t)
+  node.intercept = ([name = ''], peer) => {
+    if (name === 'GET') return error('LOADING reading')
+    if (name !== 'INCR') return 'pass'
+    peer.reset()
+    return undefined
+  }
+  // lost, tried again in vain, held in vain
+  const program = `
+    import { setTimeout as sleep } from 'node:timers/promises'
+    let unhandled = 0
+    process.on('unhandledRejection', () => { unhandled += 1 })
+    const client = createClient({ port: ${node.port}, pingInterval: 0 })
+    await client.ready()
+    const commands = () => [
+      client.call('INCR', 'n'),
+      client.with({ timeout: 60 }).call('GET', 'k'),
+      client.with({ timeout: 1 }).call('INCR', 'n'),
+    ]
+    const outcomes = await Promise.allSettled(commands())
+    await sleep(20)
+    console.log(outcomes.map(({ status }) => status).join(), unhandled)
+    void commands()
+    while (unhandled < 3) await sleep(10)
+    await sleep(100)
+    console.log(unhandled)
+    client.destroy()`
+  const { stdout, stderr } = await runProgram(t, importAll + program)
+  assert.equal(stderr, '')
+  assert.equal(stdout, 'rejected,rejected,rejected 0\n3\n')
 })
 
 test('one signal for a thousand calls of every kind, and many clients, bring no warning of listeners', async (t) => {

@@ -11,6 +11,8 @@ test('a request is its command, with the cursor at its place', () => {
   const fields = scanRequest('HSCAN', 'k', { onSwitch: 'restart' })
   assert.deepEqual(fields.command('0'), ['HSCAN', 'k', '0'])
   assert.equal(fields.restarts, true)
+  assert.deepEqual(scanRequest('HSCAN', 'k', { values: false }).command('0'), ['HSCAN', 'k', '0', 'NOVALUES'])
+  assert.deepEqual(scanRequest('HSCAN', 'k', { values: true }).command('0'), ['HSCAN', 'k', '0'])
   const undefineds = { match: undefined, count: undefined, onSwitch: undefined }
   assert.deepEqual(scanRequest('SSCAN', 5, undefineds).command('0'), ['SSCAN', 5, '0'])
 })
@@ -23,6 +25,7 @@ test('a wrong option is told by its name, its value and its range', () => {
     [{ type: 'hash' }, TypeError, /^unknown scan option 'type'$/],
     [{ match: /x/ }, TypeError, /^option match must be a string or a Uint8Array, got object$/],
     [{ match: null }, TypeError, /^option match must be a string or a Uint8Array, got null$/],
+    [{ values: 'no' }, TypeError, /^option values must be a boolean, got string$/],
     [{ count: '10' }, TypeError, /^option count must be a number, got string$/],
     [{ count: 0 }, RangeError, /^option count must be an integer of 1 or more, got 0$/],
     [{ count: 1.5 }, RangeError, /got 1.5$/],
@@ -37,6 +40,7 @@ test('a wrong option is told by its name, its value and its range', () => {
     )
   }
   assert.throws(() => scanRequest('SCAN', undefined, { type: 1 } as never), /option type must be a string/)
+  assert.throws(() => scanRequest('ZSCAN', 'k', { values: false } as never), /unknown scan option 'values'/)
   for (const key of [undefined, null, {}, true]) {
     assert.throws(() => scanRequest('HSCAN', key as never, {}), TypeError, String(key))
   }

@@ -357,6 +357,10 @@ test('the types of items are those of their view', () => {
       void [field satisfies string, value satisfies string]
     for await (const [field, value] of bytes.hscanIterator('k'))
       void [field satisfies Buffer, value satisfies Buffer]
+    for await (const field of client.hscanIterator('k', { values: false })) void (field satisfies string)
+    for await (const field of bytes.hscanIterator('k', { values: false })) void (field satisfies Buffer)
+    // @ts-expect-error members have scores
+    client.zscanIterator('k', { values: false })
     for await (const [member, score] of client.zscanIterator('k'))
       void [member satisfies string, score satisfies number]
     for await (const member of bytes.sscanIterator('k')) void (member satisfies Buffer)

@@ -2,14 +2,13 @@
 // subscriptions while connections and masters are lost.
 
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { promisify } from 'node:util'
 import { type Client, createClient } from '../../lib/client/index.ts'
 import type { Gap } from '../../lib/client/subscription-options.ts'
 import type { RespoolError } from '../../lib/errors.ts'
 import { clientOf } from '../support/clients.ts'
+import { runProgram } from '../support/program.ts'
 import { eventually, request, startServer, startTopology, type TestServer } from '../support/real-servers.ts'
 
 const ignore = () => undefined
@@ -218,9 +217,7 @@ test('a subscription keeps the process, and nothing is left of it after close()'
       await client.close()
     })
     for await (const { message } of client.subscription('b')) if (message === 'end') break`
-  const running = promisify(execFile)(process.execPath, ['--input-type=module', '--eval', program], {
-    timeout: 20_000,
-  })
+  const running = runProgram(t, program)
   await eventually('both are subscribed', async () => (await subscribersOf(server, 'b')) === 1, {
     timeout: 15_000,
   })
