@@ -12,7 +12,7 @@
 // It asks no sentinel, but is told what they say; who waits for the master, and the replicas, are not known here.
 
 import { type Endpoint, isPermanent, refusalOf } from '../endpoint/index.ts'
-import { ConnectionError, PoolError, type RespoolError, SentinelError } from '../errors.ts'
+import { type RespoolError, SentinelError } from '../errors.ts'
 import type { Belief } from './agreement.ts'
 import type { Finding, Verdict } from './discovery.ts'
 import { FailoverWatch } from './failover-watch.ts'
@@ -20,6 +20,7 @@ import type { ResolvedSentinelOptions } from './options.ts'
 import type { MasterView } from './replica.ts'
 import { switchedTo } from './replies.ts'
 import { saysMaster } from './role-check.ts'
+import { fencedError } from './servers.ts'
 import { Suspicion } from './suspicion.ts'
 
 /** So long after the master was there, or the sentinels knew of no other, nobody else is taken to be the master. */
@@ -87,7 +88,8 @@ export class Mastership {
   /** When it was last up, and when a majority of the sentinels last said that it is the one. */
   #seenAt = Number.NEGATIVE_INFINITY
   #vouchedAt = Number.NEGATIVE_INFINITY
-  #isStopped = false
+  /** Why nobody is adopted any more. */
+  #ended: Error | undefined
 
   constructor(options: MastershipOptions, host: MastershipHost) {
     this.#options = options
@@ -203,7 +205,7 @@ export class Mastership {
       const isMajority = verdict.answer.voices > sentinelCount / 2
       if (isMajority && verdict.master === this.#endpoint?.address) this.#vouchedAt = performance.now()
       await this.#accept(verdict)
-      if (this.#isStopped) return
+      if (this.#ended !== undefined) return
     } else if (verdict.kind !== 'stale') {
       this.#trouble = verdict.error
       // a name that nobody knows will not come by waiting; the last topology keeps serving, though
@@ -218,9 +220,9 @@ export class Mastership {
     if (this.isSteady) this.#doubtedAt = undefined
   }
 
-  /** Nobody is adopted any more. The endpoint is left to the owner. */
-  stop(): void {
-    this.#isStopped = true
+  /** Nobody is adopted any more; one that is being verified ends with the error. The master is left to the owner. */
+  stop(error: Error): void {
+    this.#ended = error
     this.#failover.end()
   }
 
@@ -251,17 +253,17 @@ export class Mastership {
       if (this.#endpoint === undefined && isPermanent(error)) this.#hopeless = this.#trouble
       return
     }
-    if (this.#isStopped || this.#generation !== generation) {
-      next.fence(closedError()) // somebody was quicker
-      return
-    }
-    this.#adopt(next, { epoch, leader })
+    if (this.#ended !== undefined) next.fence(this.#ended)
+    else if (this.#generation === generation) this.#adopt(next, { epoch, leader })
+    else next.fence(fencedError(address, 'is not needed, another master was adopted meanwhile'))
   }
 
   /** The candidate of a failover says that it is the master; the sentinels will say so in a second. */
   #adoptEarly(endpoint: Endpoint, leader: string): void {
-    if (this.#isStopped || endpoint.address === this.#endpoint?.address) {
-      endpoint.fence(closedError())
+    const { address } = endpoint
+    const isKnown = address === this.#endpoint?.address
+    if (this.#ended !== undefined || isKnown) {
+      endpoint.fence(this.#ended ?? fencedError(address, 'is the master already'))
       return
     }
     const provision = { leader, until: performance.now() + PROVISIONAL_MS, lastEpoch: this.#epoch }
@@ -311,13 +313,4 @@ function within<T>(ms: number, promise: Promise<T>, message: string): Promise<T>
     const timer = setTimeout(() => reject(new Error(message)), ms)
     promise.then(resolve, reject).finally(() => clearTimeout(timer))
   })
-}
-
-/** What ends at an endpoint whose server is not what it was opened for any more. */
-export function fencedError(address: string, message: string): ConnectionError {
-  return new ConnectionError('FENCED', `${address} ${message}`, { address, phase: 'ready' })
-}
-
-export function closedError(): PoolError {
-  return new PoolError('CLIENT_CLOSED', 'the client was closed')
 }

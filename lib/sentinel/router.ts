@@ -19,10 +19,10 @@ import {
   type Target,
   type Waiting,
 } from '../endpoint/index.ts'
-import { SentinelError } from '../errors.ts'
+import { PoolError, SentinelError } from '../errors.ts'
 import { discover } from './discovery.ts'
 import { FallbackBudget } from './fallback-budget.ts'
-import { closedError, fencedError, Mastership, type SwitchEvent } from './mastership.ts'
+import { Mastership, type SwitchEvent } from './mastership.ts'
 import { translator } from './nat-map.ts'
 import type { ResolvedSentinelOptions } from './options.ts'
 import { Recurring } from './recurring.ts'
@@ -31,7 +31,7 @@ import { type Fields, isAbout } from './replies.ts'
 import { SameServer } from './same-server.ts'
 import type { SentinelLink } from './sentinel-link.ts'
 import { Sentinels } from './sentinels.ts'
-import { type ServerEvents, Servers } from './servers.ts'
+import { fencedError, type ServerEvents, Servers } from './servers.ts'
 import { freezeTopology, type Topology } from './topology.ts'
 import { TopologyNews } from './topology-news.ts'
 
@@ -224,7 +224,7 @@ export class SentinelRouter implements Route {
     this.#state = 'closed'
     this.#fallback.fail(closedError())
     this.#asking.stop()
-    this.#mastership.stop()
+    this.#mastership.stop(closedError())
     this.#held.fail(closedError())
     this.#sentinels.close(closedError())
   }
@@ -319,4 +319,8 @@ export class SentinelRouter implements Route {
   #later(tell: () => void): void {
     process.nextTick(tell)
   }
+}
+
+function closedError(): PoolError {
+  return new PoolError('CLIENT_CLOSED', 'the client was closed')
 }
