@@ -5,6 +5,7 @@ import { type TestContext, test } from 'node:test'
 import { type Connection, connect } from '../../lib/connection/index.ts'
 import { SharedConnection } from '../../lib/endpoint/shared-connection.ts'
 import { ConnectionError } from '../../lib/errors.ts'
+import { settled } from '../support/clock.ts'
 import { greet, type ScriptedServer, scriptedServer } from '../support/scripted-server.ts'
 
 const fenced = new ConnectionError('FENCED', 'replaced', { address: 'it', phase: 'ready' })
@@ -58,7 +59,7 @@ test('a connection that is made in the moment of the end is destroyed, and who w
   const { shared, dialed, ...rest } = await sharedTo(t, () => end())
   end = rest.end
   await assert.rejects(shared.executeLater(['ECHO', 'a'], undefined), fenced)
-  await dialed[0]?.closed
+  await settled()
   assert.equal(dialed[0]?.error, fenced)
   assert.equal(shared.isUp, false)
 })
