@@ -1,4 +1,4 @@
-export { DEFAULT_PING_INTERVAL, Endpoint, type EndpointOptions, type EndpointStats } from './endpoint.ts'
+export { Endpoint, type EndpointStats } from './endpoint.ts'
 export {
   DEFAULT_MAX_HELD,
   DEFAULT_MAX_HELD_BYTES,
@@ -11,7 +11,9 @@ export {
 } from './hold-queue.ts'
 export { LazyLease } from './lazy-lease.ts'
 export { numberOption } from './number-option.ts'
+export type { EndpointOptions } from './options.ts'
 export { isMadeUp, isPermanent, isRetriable, type Outcome, outcomeOf, refusalOf } from './outcome.ts'
+export { DEFAULT_PING_INTERVAL } from './ping-watch.ts'
 export {
   checkMaxStaleness,
   checkReadFrom,

@@ -4,9 +4,9 @@
 import type { Connection, ExecuteOptions } from '../connection/index.ts'
 import { type Lease, resolvePoolOptions } from '../pool/index.ts'
 import { type Argument, checkCommand, type Reply } from '../resp/index.ts'
-import type { EndpointOptions } from './endpoint.ts'
 import { ownCommand } from './hold-queue.ts'
 import { type LazyHost, LazyLease } from './lazy-lease.ts'
+import type { EndpointOptions } from './options.ts'
 import { Permits } from './permits.ts'
 
 /** What the endpoint lets its lazy leases use, to the very end: its `close()` waits for them. */

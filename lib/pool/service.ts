@@ -48,10 +48,10 @@ export class Service<T extends PooledConnection> implements Crowd {
   readonly #dialer: Dialer<T>
   /** Those for whom a connection is tested or dialed. */
   readonly #attended = new Set<Borrower<T>>()
-  /** `dismissed`: who waits is told to go. `destroyed`: who is attended too. */
-  #phase: 'serving' | 'dismissed' | 'destroyed' = 'serving'
-  /** What later ones are told in these phases. */
-  #error: () => Error | undefined = () => undefined
+  /** Why nothing is dialed for anybody: set at the end of the pool. */
+  #ended: (() => Error) | undefined
+  /** Set when that is the end of those who are attended, too. */
+  #destroyed: Error | undefined
 
   constructor(context: PoolContext<T>, owner: ServiceOwner<T>) {
     this.#context = context
@@ -61,20 +61,16 @@ export class Service<T extends PooledConnection> implements Crowd {
     this.places = new Places(context, {
       attend: (borrower) => this.#attend(borrower),
       abort: (borrower, signal) => this.#abort(borrower, signal),
-      tired: (borrower) => this.#tire(borrower, `one of ${context.options.maxActive} connections`),
+      tired: (borrower) => {
+        this.#fail(borrower, this.refusals.waitedInVain(`one of ${context.options.maxActive} connections`))
+      },
     })
     this.#dialer = new Dialer(context, {
       dialing: () => owner.stock.dialStarted(),
       dialed: (connection, borrower, dial) => this.#dialed(connection, borrower, dial),
       dialFailed: (error, borrower, dial) => this.#dialFailed(error, borrower, dial),
-      refused: (borrower, error) => {
-        this.#failUnlessTested(borrower, error)
-        owner.vacate()
-      },
-      tired: (borrower) => {
-        this.#tire(borrower, 'a turn to dial')
-        owner.vacate()
-      },
+      refused: (borrower, error) => this.#giveUp(borrower, error),
+      tired: (borrower) => this.#giveUp(borrower, this.refusals.waitedInVain('a turn to dial')),
     })
   }
 
@@ -169,15 +165,14 @@ export class Service<T extends PooledConnection> implements Crowd {
 
   /** Nobody waits any more; who is tested or dialed for is still served. */
   dismiss(error: () => PoolError): void {
-    this.#phase = 'dismissed'
-    this.#error = error
+    this.#ended = error
     this.places.dismiss((borrower) => this.#fail(borrower, error()))
     this.#dialer.close(error)
   }
 
   destroy(error: Error): void {
-    this.#phase = 'destroyed'
-    this.#error = () => error
+    this.#ended = () => error
+    this.#destroyed = error
     this.places.dismiss((borrower) => this.#fail(borrower, error))
     this.#dialer.destroy(error)
     for (const borrower of [...this.#attended]) this.#interrupt(borrower, error, error)
@@ -223,10 +218,8 @@ export class Service<T extends PooledConnection> implements Crowd {
     if (result === 'lost') this.#owner.lost()
     const isDialedFor = borrower.dial !== undefined || borrower.queue !== undefined
     if (borrower.settled || isDialedFor) this.#owner.vacate()
-    else if (borrower.failure !== undefined) {
-      this.#fail(borrower, borrower.failure.error)
-      this.#owner.vacate()
-    } else this.#consider(borrower, stock.nextIdle(this.test))
+    else if (borrower.failure !== undefined) this.#giveUp(borrower, borrower.failure.error)
+    else this.#consider(borrower, stock.nextIdle(this.test))
   }
 
   /** There is no idle connection: dials one, if it may. */
@@ -235,18 +228,14 @@ export class Service<T extends PooledConnection> implements Crowd {
     if (!borrower.isMiss) counters.misses++
     borrower.isMiss = true
     const refusal = this.#refusal()
-    if (refusal === undefined) {
-      this.#dialer.want(borrower)
-      return
-    }
-    this.#fail(borrower, refusal.error)
-    this.#owner.vacate()
+    if (refusal === undefined) this.#dialer.want(borrower)
+    else this.#giveUp(borrower, refusal.error)
   }
 
   /** Why no connection may be dialed for a borrower. */
   #refusal(): { readonly error: unknown } | undefined {
     const { refusals } = this
-    if (this.#phase !== 'serving') return { error: this.#error() }
+    if (this.#ended !== undefined) return { error: this.#ended() }
     if (!this.#context.options.wait && refusals.isExhausted) return { error: refusals.exhausted() }
     const refusal = this.#dialer.refusal()
     if (refusal !== undefined) return refusal
@@ -255,9 +244,9 @@ export class Service<T extends PooledConnection> implements Crowd {
 
   #dialed(connection: T, borrower: Borrower<T> | undefined, dial: Dial<T>): void {
     const { stock, keeper } = this.#owner
-    if (this.#phase === 'destroyed') {
+    if (this.#destroyed !== undefined) {
       stock.dialFailed()
-      connection.destroy(this.#error())
+      connection.destroy(this.#destroyed)
       return
     }
     const member = stock.dialed(connection)
@@ -274,10 +263,8 @@ export class Service<T extends PooledConnection> implements Crowd {
     stock.dialFailed()
     if (dial.isForStock) keeper.dialFailed(error, dial.isRetired)
     if (dial.isRetired) this.#dialAgain(borrower)
-    else {
-      if (borrower !== undefined) this.#failUnlessTested(borrower, error)
-      this.#owner.vacate()
-    }
+    else if (borrower === undefined) this.#owner.vacate()
+    else this.#giveUp(borrower, error)
   }
 
   /** Its dial led where the pool no longer goes. The place is still there. */
@@ -307,14 +294,11 @@ export class Service<T extends PooledConnection> implements Crowd {
     this.#forget(borrower)
   }
 
-  /** A connection is being tested for it, perhaps: that may still pass. */
-  #failUnlessTested(borrower: Borrower<T>, error: unknown): void {
+  /** No connection is dialed for it, and its place is free; one that is being tested for it may still pass. */
+  #giveUp(borrower: Borrower<T>, error: unknown): void {
     if (borrower.tested === undefined) this.#fail(borrower, error)
     else borrower.failure = { error }
-  }
-
-  #tire(borrower: Borrower<T>, what: string): void {
-    this.#failUnlessTested(borrower, this.refusals.waitedInVain(what))
+    this.#owner.vacate()
   }
 
   #abort(borrower: Borrower<T>, signal: AbortSignal): void {

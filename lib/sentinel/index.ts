@@ -1,5 +1,6 @@
 export { type Address, normalizeAddress } from './address.ts'
 export { BoundEmitter } from './bound-emitter.ts'
+export type { SwitchEvent } from './mastership.ts'
 export type { Announced, NatMap } from './nat-map.ts'
 export {
   type NodeConnectionOptions,
@@ -7,6 +8,6 @@ export {
   resolveSentinelOptions,
   type SentinelOptions,
 } from './options.ts'
-export { SentinelRouter, type SwitchEvent } from './router.ts'
+export { SentinelRouter } from './router.ts'
 export { Sentinel, type SentinelEvents } from './sentinel.ts'
 export type { ReplicaState, SentinelState, Topology } from './topology.ts'

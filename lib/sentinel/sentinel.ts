@@ -4,8 +4,9 @@
 import { type EndpointStats, RolePool } from '../endpoint/index.ts'
 import { PoolError } from '../errors.ts'
 import { BoundEmitter } from './bound-emitter.ts'
+import type { SwitchEvent } from './mastership.ts'
 import { resolveSentinelOptions, type SentinelOptions } from './options.ts'
-import { SentinelRouter, type SwitchEvent } from './router.ts'
+import { SentinelRouter } from './router.ts'
 import type { Topology } from './topology.ts'
 
 /** None of them is needed to work; there is no event named `error`. */

@@ -2,6 +2,7 @@
 
 import type { Connection } from '../connection/index.ts'
 import { Endpoint } from '../endpoint/index.ts'
+import { ConnectionError } from '../errors.ts'
 import type { ResolvedSentinelOptions } from './options.ts'
 import { splitAddress } from './replies.ts'
 import { verifyRole } from './role-check.ts'
@@ -56,4 +57,9 @@ export class Servers {
     })
     return endpoint
   }
+}
+
+/** What an endpoint is fenced with whose server is not what it was opened for any more. */
+export function fencedError(address: string, message: string): ConnectionError {
+  return new ConnectionError('FENCED', `${address} ${message}`, { address, phase: 'ready' })
 }
