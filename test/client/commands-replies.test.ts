@@ -78,6 +78,8 @@ test('words that change the reply are found in small letters and as bytes, and k
   assert.deepEqual(shaped(['ZRANGE', 'WITHSCORES', 0, -1], [...flat]), flat)
   assert.deepEqual(shaped(['ZUNION', 1, 'WITHSCORES'], [...flat]), flat)
   assert.deepEqual(shaped(['ZUNION', '1', 'WITHSCORES', 'WITHSCORES'], [...flat]), pairs)
+  assert.deepEqual(shaped(['VSIM', 'v', 'ELE', 'WITHSCORES'], [...flat]), flat)
+  assert.deepEqual(shaped(['VSIM', 'v', 'values', 1, 5, 'WITHSCORES'], [...flat]), pairs)
   assert.deepEqual(shaped(['HSCAN', 'h', 0, 'MATCH', 'NOVALUES'], ['0', [...flat]]), ['0', [flat]])
 })
 
