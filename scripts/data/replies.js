@@ -21,7 +21,7 @@ export const stateful = new Set([
 export const internal = new Set(['DEBUG', 'PFDEBUG', 'PFSELFTEST', 'RESTORE-ASKING'])
 
 /** Commands of which the last server's description holds for all, and is too different from the others' to be merged. */
-export const preferLast = new Set(['BGSAVE', 'BITCOUNT', 'CLUSTER REPLICATE', 'HSETEX', 'SHUTDOWN'])
+export const preferLast = new Set(['BGSAVE', 'BITCOUNT', 'CLIENT KILL', 'CLUSTER REPLICATE', 'HSETEX', 'SHUTDOWN'])
 
 /** Arguments that the servers describe as numbers, and that are not only numbers. @type {Record<string, Arg['type']>} */
 export const corrections = {
