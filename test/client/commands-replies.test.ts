@@ -111,3 +111,19 @@ test('parseClientList() gives each client its fields', () => {
   )
   assert.deepEqual(parseClientList(''), [])
 })
+
+test('what is no text is told at once: a reply of bytes, a promise that was not awaited', () => {
+  for (const [value, what] of [
+    [Buffer.from('a:1'), 'an object (Buffer)'],
+    [Promise.resolve('a:1'), 'an object (Promise)'],
+    [null, 'null'],
+    [undefined, 'undefined'],
+  ] as const) {
+    for (const parse of [parseInfo, parseClientList]) {
+      assert.throws(() => parse(value as never), {
+        name: 'TypeError',
+        message: `${parse.name}() takes the text of a reply, got ${what}`,
+      })
+    }
+  }
+})
