@@ -350,10 +350,8 @@ export interface Commands<T extends string | Buffer = string> {
   ttl(key: A): Promise<number>
   type(key: A): Promise<string>
   unlink(...keys: A[]): Promise<number>
-  vadd(key: A, ...args: [...['FP32', blob: A], element: A, ...Opt<['CAS']>, ...Opt<['NOQUANT' | 'Q8' | 'BIN']>, ...Opt<['EF', buildExplorationFactor: Integer]>, ...Opt<['SETATTR', attributes: A]>, ...Opt<['M', numlinks: Integer]>]): Promise<number>
-  vadd(key: A, reduceToken: 'REDUCE', dim: Integer, ...args: [...['FP32', blob: A], element: A, ...Opt<['CAS']>, ...Opt<['NOQUANT' | 'Q8' | 'BIN']>, ...Opt<['EF', buildExplorationFactor: Integer]>, ...Opt<['SETATTR', attributes: A]>, ...Opt<['M', numlinks: Integer]>]): Promise<number>
-  vadd(key: A, reduceToken: 'REDUCE', dim: Integer, ...args: [...['VALUES', num: Integer, ...Double[]], element: A, ...Opt<['CAS']>, ...Opt<['NOQUANT' | 'Q8' | 'BIN']>, ...Opt<['EF', buildExplorationFactor: Integer]>, ...Opt<['SETATTR', attributes: A]>, ...Opt<['M', numlinks: Integer]>]): Promise<number>
-  vadd(key: A, ...args: [...['VALUES', num: Integer, ...Double[]], element: A, ...Opt<['CAS']>, ...Opt<['NOQUANT' | 'Q8' | 'BIN']>, ...Opt<['EF', buildExplorationFactor: Integer]>, ...Opt<['SETATTR', attributes: A]>, ...Opt<['M', numlinks: Integer]>]): Promise<number>
+  vadd(key: A, ...args: [...Opt<['REDUCE', dim: Integer]>, ...['FP32', blob: A], element: A, ...Opt<['CAS']>, ...Opt<['NOQUANT' | 'Q8' | 'BIN']>, ...Opt<['EF', buildExplorationFactor: Integer]>, ...Opt<['SETATTR', attributes: A]>, ...Opt<['M', numlinks: Integer]>]): Promise<number>
+  vadd(key: A, ...args: [...Opt<['REDUCE', dim: Integer]>, ...['VALUES', num: Integer, ...Double[]], element: A, ...Opt<['CAS']>, ...Opt<['NOQUANT' | 'Q8' | 'BIN']>, ...Opt<['EF', buildExplorationFactor: Integer]>, ...Opt<['SETATTR', attributes: A]>, ...Opt<['M', numlinks: Integer]>]): Promise<number>
   vcard(key: A): Promise<number>
   vdim(key: A): Promise<number>
   vemb(key: A, element: A, raw: 'RAW'): Promise<[quantization: string, vector: T, norm: number, range?: number] | null>

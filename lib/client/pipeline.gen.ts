@@ -324,10 +324,8 @@ export interface PipelineCommands<
   ttl(key: A): P<[...R, number], T, K>
   type(key: A): P<[...R, string], T, K>
   unlink(...keys: A[]): P<[...R, number], T, K>
-  vadd(key: A, ...args: [...['FP32', blob: A], element: A, ...Opt<['CAS']>, ...Opt<['NOQUANT' | 'Q8' | 'BIN']>, ...Opt<['EF', buildExplorationFactor: Integer]>, ...Opt<['SETATTR', attributes: A]>, ...Opt<['M', numlinks: Integer]>]): P<[...R, number], T, K>
-  vadd(key: A, reduceToken: 'REDUCE', dim: Integer, ...args: [...['FP32', blob: A], element: A, ...Opt<['CAS']>, ...Opt<['NOQUANT' | 'Q8' | 'BIN']>, ...Opt<['EF', buildExplorationFactor: Integer]>, ...Opt<['SETATTR', attributes: A]>, ...Opt<['M', numlinks: Integer]>]): P<[...R, number], T, K>
-  vadd(key: A, reduceToken: 'REDUCE', dim: Integer, ...args: [...['VALUES', num: Integer, ...Double[]], element: A, ...Opt<['CAS']>, ...Opt<['NOQUANT' | 'Q8' | 'BIN']>, ...Opt<['EF', buildExplorationFactor: Integer]>, ...Opt<['SETATTR', attributes: A]>, ...Opt<['M', numlinks: Integer]>]): P<[...R, number], T, K>
-  vadd(key: A, ...args: [...['VALUES', num: Integer, ...Double[]], element: A, ...Opt<['CAS']>, ...Opt<['NOQUANT' | 'Q8' | 'BIN']>, ...Opt<['EF', buildExplorationFactor: Integer]>, ...Opt<['SETATTR', attributes: A]>, ...Opt<['M', numlinks: Integer]>]): P<[...R, number], T, K>
+  vadd(key: A, ...args: [...Opt<['REDUCE', dim: Integer]>, ...['FP32', blob: A], element: A, ...Opt<['CAS']>, ...Opt<['NOQUANT' | 'Q8' | 'BIN']>, ...Opt<['EF', buildExplorationFactor: Integer]>, ...Opt<['SETATTR', attributes: A]>, ...Opt<['M', numlinks: Integer]>]): P<[...R, number], T, K>
+  vadd(key: A, ...args: [...Opt<['REDUCE', dim: Integer]>, ...['VALUES', num: Integer, ...Double[]], element: A, ...Opt<['CAS']>, ...Opt<['NOQUANT' | 'Q8' | 'BIN']>, ...Opt<['EF', buildExplorationFactor: Integer]>, ...Opt<['SETATTR', attributes: A]>, ...Opt<['M', numlinks: Integer]>]): P<[...R, number], T, K>
   vcard(key: A): P<[...R, number], T, K>
   vdim(key: A): P<[...R, number], T, K>
   vemb(key: A, element: A, raw: 'RAW'): P<[...R, [quantization: string, vector: T, norm: number, range?: number] | null], T, K>

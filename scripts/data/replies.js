@@ -347,7 +347,7 @@ const table = {
   TTL: 'number',
   TYPE: 'string',
   UNLINK: 'number',
-  VADD: ['bit', '-values -dim: number', '+dim -values: number', '+dim -blob: number', '-blob -dim: number'],
+  VADD: ['bit', '-values: number', '-blob: number'],
   VCARD: 'number',
   VDIM: 'number',
   VEMB: [
