@@ -102,7 +102,9 @@ function syntaxOf(arg) {
   const isChoice = type === 'oneof' && !flags.includes('optional') && token === undefined
   if (isChoice) text = `<${text}>`
   if (flags.includes('multiple')) {
-    text = `${text} [${flags.includes('multiple_token') || token === undefined ? text : own} …]`
+    const again = flags.includes('multiple_token') || token === undefined ? text : own
+    // a choice is too long to be read twice
+    text = type === 'oneof' ? `${text} […]` : `${text} [${again} …]`
   }
   return flags.includes('optional') ? `[${text}]` : text
 }

@@ -17,7 +17,7 @@ import { anything, grammarOf, joined } from './generate-methods-grammar.js'
  */
 
 /** Ways to fill in a parameter list beyond which the compiler's messages and its time suffer. */
-const mostWays = 80
+const mostWays = 128
 
 /** Ways beyond which options are taken in their documented order only. */
 const mostOrderedWays = 32

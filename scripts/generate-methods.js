@@ -8,7 +8,8 @@
 //                                                   (what is there at run time)
 //   node scripts/generate-methods.js check          fails where those files are not what `generate` would write
 //
-// The methods are the union over the pinned servers: what either of them takes, the types take.
+// The methods are the union over the pinned servers: what either of them takes, the types take. Of vector sets a Redis 8
+// server has the commands, but no description: docs-vectorset-*.json is written by hand.
 
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'

@@ -157,11 +157,12 @@ export class Client extends BoundEmitter<ClientEvents> {
   }
 
   /** See {@link CommandView.hscanIterator}. */
-  hscanIterator(key: Argument, options: HashScanOptions & { readonly values: false }): ScanIterator<string>
   hscanIterator(
     key: Argument,
     options?: HashScanOptions & { readonly values?: true | undefined },
   ): ScanIterator<[field: string, value: string]>
+  /** See {@link CommandView.hscanIterator}. */
+  hscanIterator(key: Argument, options: HashScanOptions & { readonly values: false }): ScanIterator<string>
   hscanIterator(key: Argument, options?: HashScanOptions): ScanIterator<string | [string, string]> {
     return this.#view.hscanIterator(key, options as never)
   }

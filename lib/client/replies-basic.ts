@@ -5,6 +5,7 @@
 //   [name, value, …]          Map                         object without prototype, or pairs
 //   [item, …]                 Set                         array
 //   "1.5"                     1.5                         number
+//   1                         true                        number
 //
 // A reply is ours alone, so its arrays may be changed in place. What is not of the expected form, such as null or an
 // error inside an aggregate, is passed on as it is.
@@ -29,6 +30,11 @@ export function double(reply: Reply): Reply {
   if (digits === 'inf') return Number.POSITIVE_INFINITY
   if (digits === '-inf') return Number.NEGATIVE_INFINITY
   return Number(digits) // `nan` too
+}
+
+/** bit = `#` in RESP3, an integer in RESP2 */
+export function bit(reply: Reply): Reply {
+  return typeof reply === 'boolean' ? Number(reply) : reply
 }
 
 /** Set or array, to an array. */
@@ -74,9 +80,9 @@ export function pairs(reply: Reply): unknown {
   return result
 }
 
-/** Members and their scores: member, score, … in RESP2, [member, score], … in RESP3. */
+/** Members and their scores: member, score, … in RESP2, [member, score], … or a map in RESP3. */
 export function scored(reply: Reply): unknown {
-  if (!Array.isArray(reply)) return reply
+  if (!Array.isArray(reply) && !(reply instanceof Map)) return reply
   const result = pairs(reply) as [Reply, Reply][]
   for (const pair of result) pair[1] = double(pair[1])
   return result

@@ -6,8 +6,10 @@
  * no name is in two of them. Of a name that is there twice, as `module`, the last.
  *
  * @returns an object without prototype; values as the server wrote them: `parseInfo(await redis.info()).redis_version`
+ * @throws {TypeError} not a text
  */
 export function parseInfo(info: string): Record<string, string> {
+  checkText('parseInfo', info)
   const result: Record<string, string> = Object.create(null)
   for (const line of info.split(/\r?\n/)) {
     const colon = line.indexOf(':')
@@ -19,8 +21,11 @@ export function parseInfo(info: string): Record<string, string> {
 /**
  * The clients of `CLIENT LIST`, or the one of `CLIENT INFO`, each an object without prototype of its `name=value`:
  * `parseClientList(await redis.clientList()).map(({ addr }) => addr)`.
+ *
+ * @throws {TypeError} not a text
  */
 export function parseClientList(clients: string): Record<string, string>[] {
+  checkText('parseClientList', clients)
   return clients
     .split('\n')
     .filter((line) => line.includes('='))
@@ -38,4 +43,11 @@ export function parseClientList(clients: string): Record<string, string>[] {
       }
       return result
     })
+}
+
+function checkText(name: string, reply: unknown): void {
+  if (typeof reply === 'string') return
+  const what =
+    reply === null || typeof reply !== 'object' ? String(reply) : `an object (${reply.constructor?.name})`
+  throw new TypeError(`${name}() takes the text of a reply, got ${what}`)
 }

@@ -7,6 +7,7 @@
 import { isWord } from '../commands/index.ts'
 import type { Argument, Reply } from '../resp/index.ts'
 import {
+  bit,
   double,
   fields,
   list,
@@ -187,6 +188,15 @@ export const shapers = Object.freeze({
   pending: (command) => (command.length > 3 ? undefined : pendingSummary),
   xinfoStream: always(xinfoStream),
   lcs: ifWord('IDX', 3, record),
+  bit: always(bit),
+  // VEMB key element [RAW]: with it, the kind, the bytes, and one or two numbers
+  vector: (command) => (command.length > 3 ? tuple(undefined, undefined, double, double) : listOf(double)),
+  vectorLinks: (command) => (command.length > 3 ? listOf(scored) : undefined),
+  // VSIM key ELE element | FP32 vector | VALUES num number… [WITHSCORES] …
+  similar: (command) => {
+    const from = isWord(command[2], 'VALUES') ? 4 + Number(command[3]) : 4
+    return hasWord(command, 'WITHSCORES', from) ? scored : undefined
+  },
   aclUser: always(fields({ flags: list, selectors: listOf(record) })),
   aclLog: always(listOf(fields({ 'age-seconds': double }))),
   trackingInfo: always(fields({ flags: list, prefixes: list })),

@@ -193,12 +193,13 @@ export class CommandView<T extends string | Buffer = string> {
     return scanIterator(callerOf(this.#router, this.#work, this.#options), 'SCAN', undefined, options)
   }
 
-  /** The fields of a hash and their values, or with `values: false` the fields alone; see {@link scanIterator}. */
-  hscanIterator(key: Argument, options: HashScanOptions & { readonly values: false }): ScanIterator<T>
+  /** The fields of a hash and their values; see {@link scanIterator}. */
   hscanIterator(
     key: Argument,
     options?: HashScanOptions & { readonly values?: true | undefined },
   ): ScanIterator<[field: T, value: T]>
+  /** The fields of a hash alone. */
+  hscanIterator(key: Argument, options: HashScanOptions & { readonly values: false }): ScanIterator<T>
   hscanIterator(key: Argument, options?: HashScanOptions): ScanIterator<T | [field: T, value: T]> {
     return scanIterator(callerOf(this.#router, this.#work, this.#options), 'HSCAN', key, options)
   }

@@ -21,7 +21,7 @@ export const stateful = new Set([
 export const internal = new Set(['DEBUG', 'PFDEBUG', 'PFSELFTEST', 'RESTORE-ASKING'])
 
 /** Commands of which the last server's description holds for all, and is too different from the others' to be merged. */
-export const preferLast = new Set(['BGSAVE', 'BITCOUNT', 'CLUSTER REPLICATE', 'HSETEX', 'SHUTDOWN'])
+export const preferLast = new Set(['BGSAVE', 'BITCOUNT', 'CLIENT KILL', 'CLUSTER REPLICATE', 'HSETEX', 'SHUTDOWN'])
 
 /** Arguments that the servers describe as numbers, and that are not only numbers. @type {Record<string, Arg['type']>} */
 export const corrections = {
@@ -347,6 +347,28 @@ const table = {
   TTL: 'number',
   TYPE: 'string',
   UNLINK: 'number',
+  VADD: ['bit', '-values: number', '-blob: number'],
+  VCARD: 'number',
+  VDIM: 'number',
+  VEMB: [
+    'vector',
+    '+raw: [quantization: string, vector: T, norm: number, range?: number] | null',
+    '-raw: number[] | null',
+  ],
+  VGETATTR: 'T | null',
+  VINFO: ['record', 'Record<string, string | number> | null'],
+  VISMEMBER: ['bit', 'number'],
+  VLINKS: ['vectorLinks', '+withscores: Scored<T>[][] | null', '-withscores: T[][] | null'],
+  VRANDMEMBER: ['asIs', '+count: T[]', '-count: T | null'],
+  VREM: ['bit', 'number'],
+  VSETATTR: ['bit', 'number'],
+  VSIM: [
+    'similar',
+    '+withscores -values: Scored<T>[]',
+    '+withscores -given: Scored<T>[]',
+    '-withscores -values: T[]',
+    '-withscores -given: T[]',
+  ],
   WAIT: 'number',
   WAITAOF: '[local: number, replicas: number]',
   XACK: 'number',

@@ -78,6 +78,8 @@ test('words that change the reply are found in small letters and as bytes, and k
   assert.deepEqual(shaped(['ZRANGE', 'WITHSCORES', 0, -1], [...flat]), flat)
   assert.deepEqual(shaped(['ZUNION', 1, 'WITHSCORES'], [...flat]), flat)
   assert.deepEqual(shaped(['ZUNION', '1', 'WITHSCORES', 'WITHSCORES'], [...flat]), pairs)
+  assert.deepEqual(shaped(['VSIM', 'v', 'ELE', 'WITHSCORES'], [...flat]), flat)
+  assert.deepEqual(shaped(['VSIM', 'v', 'values', 1, 5, 'WITHSCORES'], [...flat]), pairs)
   assert.deepEqual(shaped(['HSCAN', 'h', 0, 'MATCH', 'NOVALUES'], ['0', [...flat]]), ['0', [flat]])
 })
 
@@ -108,4 +110,20 @@ test('parseClientList() gives each client its fields', () => {
     ],
   )
   assert.deepEqual(parseClientList(''), [])
+})
+
+test('what is no text is told at once: a reply of bytes, a promise that was not awaited', () => {
+  for (const [value, what] of [
+    [Buffer.from('a:1'), 'an object (Buffer)'],
+    [Promise.resolve('a:1'), 'an object (Promise)'],
+    [null, 'null'],
+    [undefined, 'undefined'],
+  ] as const) {
+    for (const parse of [parseInfo, parseClientList]) {
+      assert.throws(() => parse(value as never), {
+        name: 'TypeError',
+        message: `${parse.name}() takes the text of a reply, got ${what}`,
+      })
+    }
+  }
 })

@@ -63,9 +63,11 @@ test('options that change the reply change its type', () => {
   gives<string[]>()(redis.geosearch('g', 'BYPOLYGON', 3, 0, 0, 1, 1, '2', 0, 'ASC', 'COUNT', 1), true)
   gives<Place<string>[]>()(redis.geosearch('g', 'BYPOLYGON', 3, 0, 0, 1, 1, 2, 0, 'ASC', 'WITHDIST'), true)
   gives<number>()(redis.geosearchstore('d', 'g', 'FROMMEMBER', 'a', 'BYBOX', 1, 2, 'm', 'STOREDIST'), true)
+  gives<string[]>()(redis.vsim('v', 'VALUES', 2, ...[0.5, 1], 'COUNT', 3), true)
+  gives<Scored<Buffer>[]>()(bytes.vsim('v', 'ELE', 'a', 'WITHSCORES', 'FILTER', '.x > 1'), true)
   gives<'PONG'>()(redis.ping(), true)
   gives<string>()(redis.ping('x'), true)
-  assert.equal(commands().length, 18)
+  assert.equal(commands().length, 20)
 })
 
 test('options come in the documented order, and where there are up to three, in any', () => {
@@ -143,6 +145,10 @@ test('wrong arguments do not compile', () => {
   void redis.geosearch('g', 'BYPOLYGON', 3, 0, 0, 1, 1, 2, 'north')
   // @ts-expect-error no such option
   void redis.geosearchstore('d', 'g', 'FROMMEMBER', 'a', 'BYBOX', 1, 2, 'm', 'WITHDIST')
+  // @ts-expect-error a coordinate that is no number
+  void redis.vadd('v', 'VALUES', 2, 'north', 0, 'a')
+  // @ts-expect-error no element
+  void redis.vadd('v', 'FP32', new Uint8Array(8))
   // @ts-expect-error changes the state of its connection: no method
   assert.equal(redis.watch, undefined)
   // @ts-expect-error a field of bytes is not text

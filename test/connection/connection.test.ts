@@ -319,13 +319,13 @@ test('a reply that is larger than its deadline does not end the connection while
     (command, peer) => {
       if (command[0] === 'LARGE') return '$10\r\n01234'
       if (command[0] !== 'ECHO') return echo(command, peer)
-      setTimeout(() => peer.send('56789\r\n$6\r\nbehind\r\n'), 30)
+      setTimeout(() => peer.send('56789\r\n$6\r\nbehind\r\n'), 150)
       return undefined
     },
-    { commandTimeout: 40 },
+    { commandTimeout: 200 },
   )
   const large = rejection(connection.call('LARGE'), TimeoutError)
-  await sleep(30)
+  await sleep(150)
   const behind = connection.call('ECHO', 'behind')
   await large
   assert.equal(await behind, 'behind')

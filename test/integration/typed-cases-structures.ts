@@ -11,6 +11,8 @@ const [first, second] = [
   { id: '2-1', fields: JSON.parse('{"__proto__":"3"}') },
 ]
 const position = [13.361389338970184, 38.1155563954963]
+const vectors = 'VADD v VALUES 2 1 0 east NOQUANT SETATTR {"x":1}; VADD v VALUES 2 0 1 north NOQUANT'
+const redis8 = { redis: '8.0' }
 const since7 = { redis: '7.0', valkey: '7.2' }
 
 export const structureCases: readonly Case[] = [
@@ -184,4 +186,78 @@ export const structureCases: readonly Case[] = [
   row('xrevrange', stream, (r) => r.xrevrange('s', '+', '-'), [second, first]),
   row('xsetid', stream, (r) => r.xsetid('s', '3-1'), 'OK'),
   row('xtrim', stream, (r) => r.xtrim('s', 'MAXLEN', '=', 1), 1),
+
+  // vector sets
+  row(
+    'vadd',
+    '',
+    (r) => r.vadd('v', 'VALUES', 2, 1, 0.5, 'a', 'CAS', 'Q8', 'EF', 10, 'SETATTR', '{}', 'M', 8),
+    1,
+    {
+      from: redis8,
+    },
+  ),
+  row('vadd', vectors, (r) => r.vadd('v', 'FP32', new Uint8Array(8), 'east', 'NOQUANT'), 0, { from: redis8 }),
+  row('vadd', '', (r) => r.vadd('v', 'REDUCE', 1, 'VALUES', 2, 1, 0.5, 'a'), 1, { from: redis8 }),
+  row('vcard', vectors, (r) => r.vcard('v'), 2, { from: redis8 }),
+  row('vdim', vectors, (r) => r.vdim('v'), 2, { from: redis8 }),
+  row('vemb', vectors, (r) => r.vemb('v', 'east'), [1, 0], { from: redis8 }),
+  row('vemb', vectors, (r) => r.vemb('v', 'west'), null, { from: redis8 }),
+  row(
+    'vemb',
+    'VADD v VALUES 2 0 2 north',
+    (r) => r.vemb('v', 'north', 'RAW'),
+    suchThat(
+      ([kind, bytes, norm, range]: [string, string, number, number]) =>
+        kind === 'int8' && bytes.length === 2 && norm === 2 && range === 1,
+    ),
+    { from: redis8 },
+  ),
+  row('vgetattr', vectors, (r) => r.vgetattr('v', 'east'), '{"x":1}', { from: redis8 }),
+  row('vgetattr', vectors, (r) => r.vgetattr('v', 'north'), null, { from: redis8 }),
+  row(
+    'vinfo',
+    vectors,
+    (r) => r.vinfo('v'),
+    suchThat((it: Record<string, unknown>) => it['quant-type'] === 'f32' && it['vector-dim'] === 2),
+    { from: redis8, varies: true },
+  ),
+  row('vinfo', '', (r) => r.vinfo('v'), null, { from: redis8 }),
+  row('vismember', vectors, (r) => r.vismember('v', 'west'), 0, { from: redis8 }),
+  // how many layers there are is left to chance
+  row(
+    'vlinks',
+    vectors,
+    async (r) => String((await r.vlinks('v', 'east'))?.find((it) => it.length > 0)),
+    'north',
+    {
+      from: redis8,
+    },
+  ),
+  row(
+    'vlinks',
+    vectors,
+    async (r) => Object.fromEntries((await r.vlinks('v', 'east', 'WITHSCORES'))?.flat() ?? []),
+    { north: 0.5 },
+    { from: redis8 },
+  ),
+  row('vlinks', '', (r) => r.vlinks('v', 'east', 'WITHSCORES'), null, { from: redis8 }),
+  row('vrandmember', '', (r) => r.vrandmember('v'), null, { from: redis8 }),
+  row('vrandmember', vectors, (r) => r.vrandmember('v', 0), [], { from: redis8 }),
+  row('vrem', vectors, (r) => r.vrem('v', 'east'), 1, { from: redis8 }),
+  row('vsetattr', vectors, (r) => r.vsetattr('v', 'north', '{}'), 1, { from: redis8 }),
+  row('vsim', vectors, (r) => r.vsim('v', 'VALUES', 2, 1, 0.5, 'TRUTH'), ['east', 'north'], { from: redis8 }),
+  row(
+    'vsim',
+    vectors,
+    (r) => r.vsim('v', 'ELE', 'east', 'WITHSCORES'),
+    [
+      ['east', 1],
+      ['north', 0.5],
+    ],
+    { from: redis8 },
+  ),
+  row('vsim', vectors, (r) => r.vsim('v', 'ELE', 'east', 'WITHSCORES', 'FILTER', '.x == 2'), [], {
+    from: redis8,
+  }),
 ]
