@@ -78,6 +78,8 @@ const COMMAND_OPTIONS = new Set([
   'durable',
 ])
 
+const LEASE_OPTIONS = new Set(['readFrom', 'signal', 'lazy'])
+
 /** What the typed commands of a view do, and of its client through its own view. */
 let runTyped: (view: CommandView, command: Argument[], shaper: Shaper | undefined) => Promise<unknown>
 
@@ -455,6 +457,7 @@ export class Client extends BoundEmitter<ClientEvents> {
    * @throws what a command throws that finds nobody within the deadline
    */
   async ready({ signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
+    checkSignal(signal)
     await dispatch(this.#router, this.#work, ['PING'], {
       readFrom: 'master',
       timeout: this.#commandTimeout,
@@ -475,8 +478,8 @@ export class Client extends BoundEmitter<ClientEvents> {
   lease(options?: ClientLeaseOptions & { readonly lazy?: false | undefined }): Promise<Lease<Connection>>
   lease(options?: ClientLeaseOptions): Promise<Lease<Connection> | LazyLease>
   async lease(options: ClientLeaseOptions = {}): Promise<Lease<Connection> | LazyLease> {
+    checkLeaseOptions(options)
     const { readFrom = 'master', signal, lazy } = options
-    checkReadFrom(readFrom)
     if (this.#work.isClosing) throw closedError()
     const target = readFrom === 'master' ? 'write' : readFrom // to write is what it is borrowed for, as a rule
     return await new RolePool(this.#router, target, this.#commandTimeout).get({ signal, lazy })
@@ -492,6 +495,7 @@ export class Client extends BoundEmitter<ClientEvents> {
     options?: ClientLeaseOptions & { readonly lazy?: false | undefined },
   ): Promise<R>
   async use<R>(work: (lease: never) => R | Promise<R>, options?: ClientLeaseOptions): Promise<R> {
+    if (typeof work !== 'function') throw new TypeError(`use() needs a function, got ${typeof work}`)
     const lease = await this.lease(options)
     try {
       return await work(lease as never)
@@ -648,13 +652,26 @@ function merge(base: DispatchOptions, options: CommandOptions): DispatchOptions 
   if (replies !== undefined && replies !== 'string' && replies !== 'buffer') {
     throw new RangeError(`option replies must be 'string' or 'buffer', got ${JSON.stringify(replies)}`)
   }
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
-    throw new TypeError('option signal must be an AbortSignal')
-  }
+  checkSignal(signal)
   if (typeof idempotent !== 'boolean') {
     throw new TypeError(`option idempotent must be a boolean, got ${typeof idempotent}`)
   }
   checkDurable(durable, timeout)
   const { session } = base
   return { readFrom, maxStaleness, timeout, replies, signal, isIdempotent: idempotent, durable, session }
+}
+
+function checkLeaseOptions(options: unknown): void {
+  if (options === null || typeof options !== 'object') throw new TypeError('lease options must be an object')
+  for (const name of Object.keys(options)) {
+    if (!LEASE_OPTIONS.has(name)) throw new TypeError(`unknown lease option '${name}'`)
+  }
+  const { readFrom = 'master', signal }: ClientLeaseOptions = options
+  checkReadFrom(readFrom)
+  checkSignal(signal)
+}
+
+function checkSignal(signal: unknown): void {
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    throw new TypeError('option signal must be an AbortSignal')
 }
