@@ -349,8 +349,6 @@ export interface Commands<T extends string | Buffer = string> {
   ttl(key: A): Promise<number>
   type(key: A): Promise<string>
   unlink(...keys: A[]): Promise<number>
-  wait(numreplicas: Integer, timeout: Integer): Promise<number>
-  waitaof(numlocal: Integer, numreplicas: Integer, timeout: Integer): Promise<[local: number, replicas: number]>
   xack(key: A, group: A, ...ids: A[]): Promise<number>
   /** `XADD key [NOMKSTREAM] [<MAXLEN | MINID> [= | ~] threshold [LIMIT count]] <* | id> field value [field value …]` */
   xadd(key: A, nomkstream: 'NOMKSTREAM', idSelector: A, ...args: A[]): Promise<T | null>
