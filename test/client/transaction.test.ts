@@ -5,6 +5,8 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { inspect } from 'node:util'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { type Client, type ClientOptions, createClient, type Transaction } from '../../lib/client/index.ts'
 import { ConnectionError, ReplyError, RespoolError, TimeoutError } from '../../lib/errors.ts'
 import { masterRole, ScriptedNode, scriptedDeployment, slaveRole } from '../sentinel/scripted-deployment.ts'
@@ -461,4 +463,29 @@ test('destroy() does not wait for its function', async (t) => {
   )
   const { code, mayHaveExecuted, cause } = await over
   assert.deepEqual([code, mayHaveExecuted, cause], ['CLIENT_CLOSED', false, reason])
+})
+
+test('transactions that are over keep nothing alive, though their connection lives on', async (t) => {
+  const node = await new ScriptedNode().listen(t)
+  takeTransactions(node)
+  const client = clientOf(t, node)
+  const { signal } = new AbortController()
+  const kept: WeakRef<object>[] = []
+  for (let i = 0; i < 50; i += 1) {
+    await client.transaction(
+      'n',
+      (tx) => {
+        kept.push(new WeakRef(tx))
+        return increment(tx)
+      },
+      { signal },
+    )
+  }
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  await eventually('they are collected, but for the last', () => {
+    collect()
+    return kept.slice(0, -5).every((it) => it.deref() === undefined)
+  })
+  assert.equal(node.server.openCount, 1)
 })
