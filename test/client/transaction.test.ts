@@ -472,14 +472,9 @@ test('transactions that are over keep nothing alive, though their connection liv
   const { signal } = new AbortController()
   const kept: WeakRef<object>[] = []
   for (let i = 0; i < 50; i += 1) {
-    await client.transaction(
-      'n',
-      (tx) => {
-        kept.push(new WeakRef(tx))
-        return increment(tx)
-      },
-      { signal },
-    )
+    const work = (tx: Transaction) => increment(tx)
+    kept.push(new WeakRef(work))
+    await client.transaction('n', work, { signal })
   }
   setFlagsFromString('--expose-gc')
   const collect = runInNewContext('gc') as () => void
