@@ -10,12 +10,8 @@ const redis = createClient(process.env.RESPOOL_URL ?? 'redis://127.0.0.1:6379')
 /** @param {string} room @param {string} name @param {string} text */
 async function say(room, name, text) {
   const message = JSON.stringify({ name, text })
-  await redis
-    .multi()
-    .publish(room, message)
-    .lpush(`${room}:last`, message)
-    .ltrim(`${room}:last`, 0, 99)
-    .exec()
+  const chain = redis.multi().publish(room, message).lpush(`${room}:last`, message)
+  await chain.ltrim(`${room}:last`, 0, 99).exec()
 }
 
 /** @param {string} room @param {(line: string) => boolean} read returns false to leave */

@@ -6,10 +6,8 @@
 import { randomUUID } from 'node:crypto'
 import { createClient } from 'respool'
 
-const redis = createClient(
-  process.env.RESPOOL_URL ?? 'redis+sentinel://127.0.0.1:26379/localmaster?readFrom=prefer-replica',
-)
-const lifetime = 3_600
+const local = 'redis+sentinel://127.0.0.1:26379/localmaster?readFrom=prefer-replica'
+const redis = createClient(process.env.RESPOOL_URL ?? local)
 
 /** What a browser keeps. @typedef {{ id: string, token?: string | undefined }} Cookie */
 
@@ -21,11 +19,8 @@ function open({ id, token }) {
     load: () => session.hgetall(key),
     /** @param {Record<string, string>} changes @returns {Promise<Cookie>} the next cookie */
     async save(changes) {
-      await session
-        .multi()
-        .hset(key, ...Object.entries(changes).flat())
-        .expire(key, lifetime)
-        .exec()
+      const chain = session.multi().hset(key, ...Object.entries(changes).flat())
+      await chain.expire(key, 3_600).exec()
       return { id, token: session.token }
     },
   }

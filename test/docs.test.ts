@@ -1,6 +1,5 @@
-// What the documents say, as far as a program can tell: links, names of files, commands and variables, and their code.
-// JavaScript is compiled and run against real servers, and a value that a comment names is the value that comes; TypeScript
-// that imports the package is compiled.
+// What the documents say, as far as a program can tell: links, names of files, commands and variables, and their code:
+// it is compiled and run against real servers, and a value that a comment names is the value that comes.
 
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
@@ -9,6 +8,7 @@ import { dirname, join, posix } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { transform } from 'esbuild'
 import { errorCodes } from '../lib/index.ts'
 import { makeCertificate, missingOpenssl } from './support/certificate.ts'
 import { projectFiles, readProjectFile } from './support/project.ts'
@@ -91,11 +91,10 @@ interface Snippet {
   readonly code: string
 }
 
-/** The blocks of JavaScript, and those of TypeScript that are whole: they import the package. */
+/** The blocks of JavaScript and TypeScript. */
 function snippetsOf(path: string): Snippet[] {
-  const isWhole = (code: string) => /^import .* from 'respool'$/m.test(code)
   return blocksOf(readProjectFile(path))
-    .filter(({ language, code }) => language === 'js' || (language === 'ts' && isWhole(code)))
+    .filter(({ language }) => language === 'js' || language === 'ts')
     .map(({ language, code }, i) => ({ name: `${posix.basename(path)}-${i + 1}.${language}`, code }))
 }
 
@@ -274,7 +273,7 @@ test('each of the thirty things that people do is told for all four clients', ()
   }
 })
 
-test('every block of JavaScript is a program: it imports what it uses', () => {
+test('every block of JavaScript or TypeScript is a program: it imports what it uses', () => {
   for (const { name, code } of snippets) {
     assert.match(code, /^import .* from 'respool'$/m, `${name} does not import the package`)
   }
@@ -317,17 +316,19 @@ test('the code of the documents runs to its end, gives what its comments say, an
   const failures: string[] = []
   let checked = 0
   for (const { name, code: written } of snippets) {
-    if (name.endsWith('.ts') || (written.includes(String(tlsPort)) && !ports.has(String(tlsPort)))) continue
+    if (written.includes(String(tlsPort)) && !ports.has(String(tlsPort))) continue
     await request(master, 'FLUSHALL')
     // ports of the documents are those of the servers here
     const { code, checks } = withChecks(
       written.replace(/\b\d{4,5}\b/g, (port) => String(ports.get(port) ?? port)),
     )
     checked += checks
-    writeFileSync(join(folder, name), code)
+    const program = `${name}.mjs`
+    // types, and what the oldest Node does not know yet: `await using`
+    writeFileSync(join(folder, program), (await transform(code, { loader: 'ts', target: 'node20' })).code)
     const options = { cwd: folder, timeout: snippetTimeoutMs }
     // with what the process wrote, in the message
-    const { stderr } = await run(process.execPath, [name], options).catch((error: Error) => ({
+    const { stderr } = await run(process.execPath, [program], options).catch((error: Error) => ({
       stderr: error.message,
     }))
     if (stderr !== '') failures.push(`${name}: ${stderr}`)

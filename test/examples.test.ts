@@ -12,7 +12,7 @@ import { findBinaries, request, startServer, startTopology } from './support/rea
 
 const run = promisify(execFile)
 const timeoutMs = 60_000
-const mostLines = 45
+const mostLines = 40
 
 /** What each prints. server.js is the demonstration, which test/integration runs; http-service.js is told what to do. */
 const printed = new Map([

@@ -1,13 +1,7 @@
 // What users hold in their hands: commands of any kind, leases, subscriptions, events, the end.
 
 import type { Connection } from '../connection/index.ts'
-import {
-  checkReadFrom,
-  type LazyLease,
-  type LeaseOptions,
-  type ReadFrom,
-  RolePool,
-} from '../endpoint/index.ts'
+import { type LazyLease, RolePool } from '../endpoint/index.ts'
 import { PoolError } from '../errors.ts'
 import type { Lease } from '../pool/index.ts'
 import type { Argument, Reply } from '../resp/index.ts'
@@ -15,6 +9,7 @@ import { BoundEmitter, SentinelRouter, type Topology } from '../sentinel/index.t
 import type { ClientEvents, ConnectEvent } from './client-events.ts'
 import type { Commands } from './commands.gen.ts'
 import { dispatch } from './dispatch.ts'
+import { type ClientLeaseOptions, checkLeaseOptions } from './lease-options.ts'
 import { contextualEmit } from './listeners.ts'
 import { defineMethods } from './methods.ts'
 import { type ClientOptions, resolveClientOptions } from './options.ts'
@@ -34,13 +29,8 @@ import type { Replies, SubscribeOptions, SubscriptionOptions } from './subscript
 import type { Transaction, TransactionEnd, TransactionResult } from './transaction.ts'
 import type { TransactionOptions } from './transaction-run.ts'
 import { CommandView, runTyped } from './view.ts'
-import type { CommandOptions } from './view-options.ts'
+import { type CommandOptions, checkSignal } from './view-options.ts'
 import { closedError, Work } from './work.ts'
-
-/** Whose connection a lease is of, and how it is lent. */
-export interface ClientLeaseOptions extends LeaseOptions {
-  readonly readFrom?: ReadFrom | undefined
-}
 
 export interface Client extends Commands {}
 
@@ -183,6 +173,7 @@ export class Client extends BoundEmitter<ClientEvents> {
    * @throws what a command throws that finds nobody within the deadline
    */
   async ready({ signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
+    checkSignal(signal)
     await dispatch(this.#router, this.#work, ['PING'], {
       readFrom: 'master',
       timeout: this.#commandTimeout,
@@ -203,8 +194,8 @@ export class Client extends BoundEmitter<ClientEvents> {
   lease(options?: ClientLeaseOptions & { readonly lazy?: false | undefined }): Promise<Lease<Connection>>
   lease(options?: ClientLeaseOptions): Promise<Lease<Connection> | LazyLease>
   async lease(options: ClientLeaseOptions = {}): Promise<Lease<Connection> | LazyLease> {
+    checkLeaseOptions(options)
     const { readFrom = 'master', signal, lazy } = options
-    checkReadFrom(readFrom)
     if (this.#work.isClosing) throw closedError()
     const target = readFrom === 'master' ? 'write' : readFrom // to write is what it is borrowed for, as a rule
     return await new RolePool(this.#router, target, this.#commandTimeout).get({ signal, lazy })
@@ -220,6 +211,7 @@ export class Client extends BoundEmitter<ClientEvents> {
     options?: ClientLeaseOptions & { readonly lazy?: false | undefined },
   ): Promise<R>
   async use<R>(work: (lease: never) => R | Promise<R>, options?: ClientLeaseOptions): Promise<R> {
+    if (typeof work !== 'function') throw new TypeError(`use() needs a function, got ${typeof work}`)
     const lease = await this.lease(options)
     try {
       return await work(lease as never)

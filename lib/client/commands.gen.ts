@@ -369,8 +369,6 @@ export interface Commands<T extends string | Buffer = string> {
   vsim(key: A, ...args: [...['VALUES', num: Integer, ...Double[]], 'WITHSCORES', ...Opt<['COUNT', count: Integer]>, ...Opt<['EPSILON', delta: Double]>, ...Opt<['EF', searchExplorationFactor: Integer]>, ...Opt<['FILTER', expression: A, ...Opt<['FILTER-EF', maxFilteringEffort: Integer]>]>, ...Opt<['TRUTH' | 'NOTHREAD']>]): Promise<Scored<T>[]>
   vsim(key: A, ...args: [...['ELE' | 'FP32', elementOrVector: A], ...Opt<['COUNT', count: Integer]>, ...Opt<['EPSILON', delta: Double]>, ...Opt<['EF', searchExplorationFactor: Integer]>, ...Opt<['FILTER', expression: A, ...Opt<['FILTER-EF', maxFilteringEffort: Integer]>]>, ...Opt<['TRUTH' | 'NOTHREAD']>]): Promise<T[]>
   vsim(key: A, ...args: [...['VALUES', num: Integer, ...Double[]], ...Opt<['COUNT', count: Integer]>, ...Opt<['EPSILON', delta: Double]>, ...Opt<['EF', searchExplorationFactor: Integer]>, ...Opt<['FILTER', expression: A, ...Opt<['FILTER-EF', maxFilteringEffort: Integer]>]>, ...Opt<['TRUTH' | 'NOTHREAD']>]): Promise<T[]>
-  wait(numreplicas: Integer, timeout: Integer): Promise<number>
-  waitaof(numlocal: Integer, numreplicas: Integer, timeout: Integer): Promise<[local: number, replicas: number]>
   xack(key: A, group: A, ...ids: A[]): Promise<number>
   /** `XADD key [NOMKSTREAM] [<MAXLEN | MINID> [= | ~] threshold [LIMIT count]] <* | id> field value [field value …]` */
   xadd(key: A, nomkstream: 'NOMKSTREAM', idSelector: A, ...args: A[]): Promise<T | null>

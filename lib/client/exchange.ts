@@ -1,7 +1,7 @@
 // One attempt at a command: where it goes, and what is sent. For most commands that is the command alone; a session
 // and `durable` send something behind or before it, on the same connection, and judge by what comes back.
 
-import { isBlocking, isReadOnly } from '../commands/index.ts'
+import { commandName, isBlocking, isReadOnly } from '../commands/index.ts'
 import type { ExecuteOptions } from '../connection/index.ts'
 import type { ReadFrom } from '../endpoint/index.ts'
 import type { Argument, Reply } from '../resp/index.ts'
@@ -43,8 +43,22 @@ export type AttemptOptions = Pick<ExecuteOptions, 'replies' | 'signal'> & {
   readonly timeout: number
 }
 
-/** The command alone. Its bytes are ours. */
+/** Commands that ask how far replicas, or disks, are with what the same connection has written. */
+const ABOUT_OWN_WRITES = new Set(['WAIT', 'WAITAOF'])
+
+/**
+ * The command alone. Its bytes are ours.
+ *
+ * @throws {TypeError} it asks about the writes of its own connection: that of a lease has made none, and the answer would
+ *   be that all is well
+ */
 export function plainExchange(command: readonly Argument[], readFrom: ReadFrom): Exchange {
+  const name = commandName(command)
+  if (ABOUT_OWN_WRITES.has(name)) {
+    throw new TypeError(
+      `${name} speaks of the writes of its own connection: make them durable with with({ durable }), or on a lease`,
+    )
+  }
   const target = isReadOnly(command) ? readFrom : 'write'
   return {
     needsLease: isBlocking(command),

@@ -1,6 +1,7 @@
-export { Client, type ClientLeaseOptions, createClient } from './client.ts'
+export { Client, createClient } from './client.ts'
 export type { ClientEvents, ConnectEvent, DisconnectEvent } from './client-events.ts'
 export type { Commands } from './commands.gen.ts'
+export type { ClientLeaseOptions } from './lease-options.ts'
 export type { ClientOptions, ClientSentinelOptions } from './options.ts'
 export type { Pipeline, PipelineKind, SettledResults } from './pipeline.ts'
 export { parseClientList, parseInfo } from './replies-text.ts'

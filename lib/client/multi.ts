@@ -33,7 +33,7 @@ export async function runMulti(
 ): Promise<Outcome[]> {
   const batch = new MultiBatch(commands, isRead || options.isIdempotent)
   await runBatch(ground, batch, isRead, options)
-  if (batch.results === undefined) throw new Error('BUG: EXEC gave null, and nothing was watched')
+  if (batch.results === undefined) throw notExec(null) // nothing was watched
   return batch.results
 }
 
@@ -56,7 +56,7 @@ export class MultiBatch implements Batch {
     const replies = outcomes.slice(1, -1)
     const executed = outcomes.at(-1)
     if (opened instanceof ReplyError) return this.#neverOpened(opened, replies)
-    if (Array.isArray(executed)) {
+    if (Array.isArray(executed) && executed.length === this.#queued.length) {
       this.results = executed
       return undefined
     }
@@ -85,6 +85,11 @@ export class MultiBatch implements Batch {
 }
 
 function notExec(reply: Reply | undefined): ProtocolError {
-  const message = `EXEC was answered with a ${typeof reply}`
+  const what = Array.isArray(reply)
+    ? `${reply.length} replies`
+    : reply === null
+      ? 'null'
+      : `a value of type ${typeof reply}`
+  const message = `EXEC was answered with ${what}`
   return new ProtocolError('PROTOCOL_ERROR', message, { mayHaveExecuted: true })
 }

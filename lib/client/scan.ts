@@ -7,8 +7,8 @@
 //
 // https://redis.io/docs/latest/commands/scan/
 
-import { AbortError, ConnectionError } from '../errors.ts'
-import type { Argument } from '../resp/index.ts'
+import { AbortError, ConnectionError, ProtocolError } from '../errors.ts'
+import type { Argument, Reply } from '../resp/index.ts'
 import { dispatch } from './dispatch.ts'
 import { shapers } from './replies.ts'
 import { type HashScanOptions, type KeyScanOptions, type ScanRequest, scanRequest } from './scan-options.ts'
@@ -122,6 +122,7 @@ class Scan {
     const isFirst = this.#cursor === '0'
     const settings = { timeout, replies, signal, isIdempotent, readFrom, maxStaleness }
     const reply = await dispatch(pin, work, command, settings)
+    if (!isPage(reply)) throw notPage(this.#name)
     const shape = SHAPERS[this.#name](command, replies === 'buffer')
     const page = (shape === undefined ? reply : shape(reply)) as [cursor: string, items: unknown[]]
     if (isFirst) {
@@ -146,4 +147,16 @@ class Scan {
       ...(error === undefined ? {} : { cause: error }),
     })
   }
+}
+
+/** What is none would be looked through for ever. */
+function isPage(reply: Reply): boolean {
+  if (!Array.isArray(reply) || reply.length !== 2) return false
+  const [cursor, items] = reply
+  return (typeof cursor === 'string' || Buffer.isBuffer(cursor)) && Array.isArray(items)
+}
+
+function notPage(name: string): ProtocolError {
+  const message = `${name} was not answered with a cursor and a page`
+  return new ProtocolError('PROTOCOL_ERROR', message, { mayHaveExecuted: true })
 }

@@ -1,6 +1,7 @@
 // What a subscription is told, checked and completed. Pure.
 
 import { checkReadFrom, numberOption, type ReadFrom } from '../endpoint/index.ts'
+import { checkSignal } from './view-options.ts'
 
 /** A consumer that is this far behind will not catch up by a larger buffer. */
 const DEFAULT_LIMIT = 10_000
@@ -107,9 +108,7 @@ export function resolveSubscriptionOptions(
     throw new RangeError(`option replies must be 'string' or 'buffer', got ${JSON.stringify(replies)}`)
   }
   checkReadFrom(readFrom)
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
-    throw new TypeError('option signal must be an AbortSignal')
-  }
+  checkSignal(signal)
   if (!OVERFLOWS.includes(overflow)) {
     throw new RangeError(
       `option overflow must be one of ${OVERFLOWS.join(', ')}, got ${JSON.stringify(overflow)}`,

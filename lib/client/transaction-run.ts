@@ -21,6 +21,7 @@ import { lastWord } from './last-word.ts'
 import { MultiBatch } from './multi.ts'
 import { batchError, type Collected } from './pipeline.ts'
 import { Transaction } from './transaction.ts'
+import { checkSignal } from './view-options.ts'
 import { closedError } from './work.ts'
 
 /** How a transaction is run. */
@@ -201,19 +202,19 @@ class TransactionRun {
   /** What the function's promise gives, unless the end of it all, or of the client, comes first. */
   async #within(result: Promise<unknown>, { connection }: Lease<Connection>): Promise<unknown> {
     const { signal } = this.#ending
-    let unwatch: (() => void) | undefined
+    let unwatch: (() => void)[] = []
     const end = new Promise<never>((_, reject) => {
-      unwatch = watchAbort(signal, () => reject(signal.reason))
-      void connection.closed.then(() => {
+      const destroyed = () => {
         if (this.#ground.router.isClosed) reject(closedError(connection.error))
-      })
+      }
+      unwatch = [watchAbort(signal, () => reject(signal.reason)), watchEnd(connection, destroyed)]
     })
     result.catch(() => undefined) // it may come when nobody waits any more
     try {
       signal.throwIfAborted()
       return await Promise.race([result, end])
     } finally {
-      unwatch?.()
+      for (const forget of unwatch) forget()
     }
   }
 
@@ -254,6 +255,22 @@ class TransactionRun {
   }
 }
 
+/** Who is to be told of the end of a connection: it outlives them by far, and its promise would keep them all. */
+const endWatches = new WeakMap<Connection, Set<() => void>>()
+
+/** Calls back when the connection has ended; the function returned puts an end to that. */
+function watchEnd(connection: Connection, callback: () => void): () => void {
+  const waiting = endWatches.get(connection) ?? new Set()
+  if (!endWatches.has(connection)) {
+    endWatches.set(connection, waiting)
+    void connection.closed.then(() => {
+      for (const told of waiting) told()
+    })
+  }
+  waiting.add(callback)
+  return () => void waiting.delete(callback)
+}
+
 function valuesOf(collected: Collected, { results }: MultiBatch): Attempt {
   if (results === undefined) return { is: 'conflict' }
   const values = collected.shape(results)
@@ -283,7 +300,6 @@ function checkOptions(options: TransactionOptions): number {
       `option timeout must be from 0 to ${MAX_TIMEOUT_MS} milliseconds, got ${String(timeout)}`,
     )
   }
-  if (signal !== undefined && !(signal instanceof AbortSignal))
-    throw new TypeError('option signal must be an AbortSignal')
+  checkSignal(signal)
   return attempts
 }

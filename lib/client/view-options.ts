@@ -65,13 +65,17 @@ export function merge(base: DispatchOptions, options: CommandOptions): DispatchO
   if (replies !== undefined && replies !== 'string' && replies !== 'buffer') {
     throw new RangeError(`option replies must be 'string' or 'buffer', got ${JSON.stringify(replies)}`)
   }
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
-    throw new TypeError('option signal must be an AbortSignal')
-  }
+  checkSignal(signal)
   if (typeof idempotent !== 'boolean') {
     throw new TypeError(`option idempotent must be a boolean, got ${typeof idempotent}`)
   }
   checkDurable(durable, timeout)
   const { session } = base
   return { readFrom, maxStaleness, timeout, replies, signal, isIdempotent: idempotent, durable, session }
+}
+
+/** @throws {TypeError} */
+export function checkSignal(signal: unknown): void {
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    throw new TypeError('option signal must be an AbortSignal')
 }

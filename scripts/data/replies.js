@@ -9,12 +9,16 @@
  * @typedef {{ shape: string, types: { when: string, type: string }[] }} Row
  */
 
-/** Commands that change the state of their connection: none for the client's shared one. */
+/**
+ * Commands that change the state of their connection, or ask about it (WAIT: about what it has written): none for the
+ * client's shared one.
+ */
 export const stateful = new Set([
   ...['ASKING', 'AUTH', 'CLIENT CACHING', 'CLIENT CAPA', 'CLIENT IMPORT-SOURCE', 'CLIENT NO-EVICT', 'CLIENT NO-TOUCH'],
   ...['CLIENT REPLY', 'CLIENT SETNAME', 'CLIENT TRACKING', 'CLUSTER SYNCSLOTS', 'DISCARD', 'EXEC', 'HELLO', 'MONITOR'],
   ...['MULTI', 'PSUBSCRIBE', 'PSYNC', 'PUNSUBSCRIBE', 'QUIT', 'READONLY', 'READWRITE', 'REPLCONF', 'RESET'],
-  ...['SCRIPT DEBUG', 'SELECT', 'SSUBSCRIBE', 'SUBSCRIBE', 'SUNSUBSCRIBE', 'SYNC', 'UNSUBSCRIBE', 'UNWATCH', 'WATCH'],
+  ...['SCRIPT DEBUG', 'SELECT', 'SSUBSCRIBE', 'SUBSCRIBE', 'SUNSUBSCRIBE', 'SYNC', 'UNSUBSCRIBE', 'UNWATCH', 'WAIT'],
+  ...['WAITAOF', 'WATCH'],
 ])
 
 /** Commands that the servers themselves call internal. */
@@ -369,8 +373,6 @@ const table = {
     '-withscores -values: T[]',
     '-withscores -given: T[]',
   ],
-  WAIT: 'number',
-  WAITAOF: '[local: number, replicas: number]',
   XACK: 'number',
   XADD: ['asIs', '+nomkstream: T | null', '-nomkstream: T'],
   XAUTOCLAIM: ['autoClaimed', '+justid: [next: T, ids: T[], deleted: T[]]', '-justid: [next: T, entries: StreamEntry<T>[], deleted: T[]]'],

@@ -87,6 +87,17 @@ test('a lease is a connection of one’s own, and comes back', async (t) => {
   assert.equal(node.server.peers.length, 1)
   await assert.rejects(client.lease({ signal: AbortSignal.abort() }), { code: 'ABORT_ERR' })
   await assert.rejects(client.lease({ readFrom: 'slave' as 'replica' }), RangeError)
+  await assert.rejects(client.lease({ timeout: 1 } as never), /^TypeError: unknown lease option 'timeout'/)
+  await assert.rejects(
+    client.lease({ signal: 1 as never }),
+    /^TypeError: option signal must be an AbortSignal/,
+  )
+  await assert.rejects(client.lease(null as never), /^TypeError: lease options must be an object/)
+  await assert.rejects(client.use(undefined as never), /^TypeError: use\(\) needs a function, got undefined/)
+  await assert.rejects(
+    client.ready({ signal: 1 as never }),
+    /^TypeError: option signal must be an AbortSignal/,
+  )
 })
 
 test('a lazy lease shares the connection of ordinary commands until it needs one of its own', async (t) => {

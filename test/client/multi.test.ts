@@ -7,7 +7,7 @@ import { ConnectionError, ReplyError, TimeoutError } from '../../lib/errors.ts'
 import { masterRole, ScriptedNode, scriptedDeployment, slaveRole } from '../sentinel/scripted-deployment.ts'
 import { arrivedNames, clientOf, failure } from '../support/clients.ts'
 import { eventually } from '../support/real-servers.ts'
-import { array, error, integer, simple } from '../support/resp-writer.ts'
+import { array, error, integer, nullArray, simple } from '../support/resp-writer.ts'
 import { takeTransactions } from './scripted-transactions.ts'
 
 test('a transaction leaves in one piece over the shared connection, whatever else is sent', async (t) => {
@@ -186,10 +186,18 @@ test('a deadline leaves it in doubt as a whole, and is told as it was set', asyn
 })
 
 test('a peer that answers EXEC with something else is not understood', async (t) => {
-  const node = await new ScriptedNode().listen(t)
-  takeTransactions(node, { answer: ([name]) => (name === 'EXEC' ? simple('OK') : 'pass') })
-  const failed = await failure(clientOf(t, node).multi().incr('n').exec())
-  assert.deepEqual([failed.code, failed.mayHaveExecuted], ['PROTOCOL_ERROR', true])
+  for (const [answer, what] of [
+    [simple('OK'), /a value of type string$/],
+    [nullArray(), /null$/],
+    [array(), /0 replies$/],
+    [array(integer(1), integer(2)), /2 replies$/],
+  ] as const) {
+    const node = await new ScriptedNode().listen(t)
+    takeTransactions(node, { answer: ([name]) => (name === 'EXEC' ? answer : 'pass') })
+    const failed = await failure(clientOf(t, node).multi().incr('n').exec())
+    assert.deepEqual([failed.code, failed.mayHaveExecuted], ['PROTOCOL_ERROR', true])
+    assert.match(failed.message, what)
+  }
 })
 
 test('one that is taken back before it is written leaves no part of it', async (t) => {

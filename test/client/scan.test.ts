@@ -8,7 +8,7 @@ import { masterRole, ScriptedNode, scriptedDeployment } from '../sentinel/script
 import { failure } from '../support/clients.ts'
 import { settled } from '../support/clock.ts'
 import { eventually } from '../support/real-servers.ts'
-import { array, bulk, error } from '../support/resp-writer.ts'
+import { array, bulk, error, integer, simple } from '../support/resp-writer.ts'
 
 const PAGES = 4
 
@@ -371,4 +371,20 @@ test('the types of items are those of their view', () => {
     client.sscanIterator()
   }
   assert.equal(typeof check, 'function')
+})
+
+test('a peer that answers with something else than a page is not understood', async (t) => {
+  const { node, client } = await setting(t)
+  const answers = [
+    integer(1),
+    simple('OK'),
+    array(),
+    array(integer(0), array()),
+    array(bulk('0'), integer(1)),
+  ]
+  for (const answer of answers) {
+    node.intercept = ([name = '']) => (name.endsWith('SCAN') ? answer : 'pass')
+    for (const iterator of [client.scanIterator(), client.hscanIterator('k'), client.zscanIterator('k')])
+      assert.equal((await failure(iterator.next())).code, 'PROTOCOL_ERROR')
+  }
 })

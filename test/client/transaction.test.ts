@@ -5,6 +5,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { inspect } from 'node:util'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { type Client, createClient, type Transaction } from '../../lib/client/index.ts'
 import { ConnectionError, ReplyError, RespoolError, TimeoutError } from '../../lib/errors.ts'
 import { masterRole, ScriptedNode, scriptedDeployment, slaveRole } from '../sentinel/scripted-deployment.ts'
@@ -441,4 +443,24 @@ test('destroy() does not wait for its function', async (t) => {
   )
   const { code, mayHaveExecuted, cause } = await over
   assert.deepEqual([code, mayHaveExecuted, cause], ['CLIENT_CLOSED', false, reason])
+})
+
+test('transactions that are over keep nothing alive, though their connection lives on', async (t) => {
+  const node = await new ScriptedNode().listen(t)
+  takeTransactions(node)
+  const client = clientOf(t, node)
+  const { signal } = new AbortController()
+  const kept: WeakRef<object>[] = []
+  for (let i = 0; i < 50; i += 1) {
+    const work = (tx: Transaction) => increment(tx)
+    kept.push(new WeakRef(work))
+    await client.transaction('n', work, { signal })
+  }
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  await eventually('they are collected, but for the last', () => {
+    collect()
+    return kept.slice(0, -5).every((it) => it.deref() === undefined)
+  })
+  assert.equal(node.server.openCount, 1)
 })

@@ -210,3 +210,19 @@ test('a failover ends those on the old master by the outcome rule, and what they
   await client.xadd('s', '1-1', 'f', 'v')
   assert.deepEqual((await read)?.[0]?.entries[0]?.id, '1-1', 'a read goes on at the new master')
 })
+
+test('nobody is told that replicas have what they have not: WAIT is for the connection that wrote', async (t) => {
+  const { master, replicas } = await startTopology(t, { sentinels: 0 })
+  const client = clientOf(t, master, { pool: { maxActive: 1, wait: true } })
+  for (const run of [() => client.call('WAIT', 1, 0), () => client.session().call('waitaof', 0, 1, 0)])
+    assert.throws(run, /^TypeError: WAIT(AOF)? speaks of the writes of its own connection/)
+  const write = () =>
+    client.use(async (lease) => {
+      await lease.call('SET', 'k', 'v')
+      return await lease.call('WAIT', 1, 200)
+    })
+  assert.equal(await write(), 1)
+  replicas[0]?.signal('SIGSTOP')
+  assert.equal(await write(), 0)
+  replicas[0]?.signal('SIGCONT')
+})
