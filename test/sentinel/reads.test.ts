@@ -75,8 +75,8 @@ test('the nearest are those that answer fastest, the master among them', async (
   await eventually('both are near', async () => new Set([...(await readers(client)), ...both]).size === 2)
   await eventually('they take turns', async () => (await readers(client)).size === 2)
   late(near, 40)
-  await eventually('it is found slow', async () => (await readers(client, 4)).size === 1)
-  assert.deepEqual(await readers(client), new Set([master.address]))
+  // one late answer of the master's, on a busy machine, and both are near again
+  await eventually('it is found slow', async () => [...(await readers(client))].join() === master.address)
   late(near, 0)
   late(far, 0)
   late(master, 40)
