@@ -10,7 +10,11 @@ export interface ClientLeaseOptions extends LeaseOptions {
 
 const KNOWN = new Set(['readFrom', 'signal', 'lazy'])
 
-/** @throws {TypeError} {RangeError} */
+/**
+ * @throws {TypeError} {RangeError}
+ *
+ * @internal
+ */
 export function checkLeaseOptions(options: unknown): void {
   if (options === null || typeof options !== 'object') throw new TypeError('lease options must be an object')
   for (const name of Object.keys(options)) {

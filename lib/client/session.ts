@@ -37,7 +37,11 @@ interface Token {
 const TOKEN = /^1\.(?:(\d{1,19})\.([\w-]{11})|x)$/
 const NO_GOOD_TOKEN = '1.x'
 
-/** What all views of one session share. It has no life of its own: nothing to close. */
+/**
+ * What all views of one session share. It has no life of its own: nothing to close.
+ *
+ * @internal
+ */
 export class Session {
   readonly #translate: (announced: string) => string
   #token: Token | undefined
@@ -170,7 +174,11 @@ export class Session {
   }
 }
 
-/** A write of a session. */
+/**
+ * A write of a session.
+ *
+ * @internal
+ */
 export function sessionWrite(session: Session, write: Exchange): Exchange {
   return {
     needsLease: write.needsLease,
@@ -179,7 +187,11 @@ export function sessionWrite(session: Session, write: Exchange): Exchange {
   }
 }
 
-/** A read of a session: one of these for each, since it goes to a replica at most once in vain. */
+/**
+ * A read of a session: one of these for each, since it goes to a replica at most once in vain.
+ *
+ * @internal
+ */
 export class SessionRead implements Exchange {
   readonly needsLease: boolean
   readonly #session: Session

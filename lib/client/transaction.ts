@@ -18,7 +18,11 @@ export type TransactionEnd = Pipeline<unknown[], string | Buffer, 'queue'> | und
 export type TransactionResult<E extends TransactionEnd> =
   E extends Pipeline<infer R, string | Buffer, 'queue'> ? R : undefined
 
-/** What an attempt gives its transaction. */
+/**
+ * What an attempt gives its transaction.
+ *
+ * @internal
+ */
 export interface TransactionHost {
   readonly line: Line
   readonly replies: 'string' | 'buffer' | undefined

@@ -39,6 +39,8 @@ const COMMAND_OPTIONS = new Set([
 /**
  * @returns the settings of a view with others
  * @throws {TypeError} {RangeError} an option that is wrong
+ *
+ * @internal
  */
 export function merge(base: DispatchOptions, options: CommandOptions): DispatchOptions {
   if (options === null || typeof options !== 'object')
@@ -74,7 +76,11 @@ export function merge(base: DispatchOptions, options: CommandOptions): DispatchO
   return { readFrom, maxStaleness, timeout, replies, signal, isIdempotent: idempotent, durable, session }
 }
 
-/** @throws {TypeError} */
+/**
+ * @throws {TypeError}
+ *
+ * @internal
+ */
 export function checkSignal(signal: unknown): void {
   if (signal !== undefined && !(signal instanceof AbortSignal))
     throw new TypeError('option signal must be an AbortSignal')

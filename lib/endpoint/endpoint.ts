@@ -36,6 +36,7 @@ export interface EndpointStats {
   readonly lazy: { readonly out: number; readonly waiting: number }
 }
 
+/** @internal */
 export class Endpoint {
   readonly address: string
   readonly pool: Pool<Connection>

@@ -16,7 +16,11 @@ import { type Argument, checkCommand, type Reply } from '../resp/index.ts'
 import { leaseReturned, Pin, type PinHost } from './pin.ts'
 import { RETRY_MS } from './route.ts'
 
-/** What lazy leases need of the endpoint. */
+/**
+ * What lazy leases need of the endpoint.
+ *
+ * @internal
+ */
 export interface LazyHost extends PinHost {
   /** Runs a command on the shared connection; its bytes are the caller's when this returns. */
   execute(command: readonly Argument[], options?: ExecuteOptions): Promise<Reply>

@@ -19,6 +19,7 @@ export interface LeaseHolder<T extends PooledConnection> {
   readonly stack: string | undefined
 }
 
+/** @internal */
 export class Leaks<T extends PooledConnection> {
   readonly #context: PoolContext<T>
   readonly #stock: Stock<T>

@@ -19,7 +19,11 @@ import type { PooledConnection } from './pooled-connection.ts'
 /** How a connection comes back: fit to be lent again, dead, or alive but not to be trusted. */
 export type ReturnedAs = 'clean' | 'broken' | 'dirty'
 
-/** Whose the connections are. */
+/**
+ * Whose the connections are.
+ *
+ * @internal
+ */
 export interface LeaseOwner<T extends PooledConnection> {
   /** How long a clean-up may take; 0 is for ever. */
   readonly resetTimeoutMs: number

@@ -46,7 +46,11 @@ export interface SwitchEvent {
   readonly duration: number
 }
 
-/** What it needs of its owner. */
+/**
+ * What it needs of its owner.
+ *
+ * @internal
+ */
 export interface MastershipHost {
   /** Opens what connects only to a master. */
   readonly open: (address: string) => Endpoint
@@ -68,8 +72,10 @@ interface Provision {
   readonly lastEpoch: number
 }
 
+/** @internal */
 type MastershipOptions = Pick<ResolvedSentinelOptions, 'name' | 'answerTimeout' | 'onFailover' | 'adoptEarly'>
 
+/** @internal */
 export class Mastership {
   readonly #options: MastershipOptions
   readonly #host: MastershipHost
