@@ -260,15 +260,18 @@ const endWatches = new WeakMap<Connection, Set<() => void>>()
 
 /** Calls back when the connection has ended; the function returned puts an end to that. */
 function watchEnd(connection: Connection, callback: () => void): () => void {
-  const waiting = endWatches.get(connection) ?? new Set()
-  if (!endWatches.has(connection)) {
-    endWatches.set(connection, waiting)
-    void connection.closed.then(() => {
-      for (const told of waiting) told()
-    })
-  }
+  const waiting = endWatches.get(connection) ?? beginWatch(connection)
   waiting.add(callback)
   return () => void waiting.delete(callback)
+}
+
+function beginWatch(connection: Connection): Set<() => void> {
+  const waiting = new Set<() => void>()
+  endWatches.set(connection, waiting)
+  void connection.closed.then(() => {
+    for (const callback of waiting) callback()
+  })
+  return waiting
 }
 
 function valuesOf(collected: Collected, { results }: MultiBatch): Attempt {
