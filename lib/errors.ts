@@ -202,3 +202,23 @@ export class DurabilityError extends RespoolError {
     return this.#reply
   }
 }
+
+/**
+ * A wrong value, as messages show it: short, whatever it is.
+ *
+ * @internal
+ */
+export function shown(value: unknown): string {
+  switch (typeof value) {
+    case 'string':
+      return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value)
+    case 'bigint':
+      return `${value}n`
+    case 'function':
+      return 'a function'
+    case 'object':
+      return value === null ? 'null' : Array.isArray(value) ? 'an array' : 'an object'
+    default:
+      return String(value)
+  }
+}

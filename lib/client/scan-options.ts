@@ -1,5 +1,6 @@
 // What iterators over keys, fields and members are told, checked; and the commands that they become. Pure.
 
+import { shown } from '../errors.ts'
 import { type Argument, checkCommand } from '../resp/index.ts'
 
 /** Options of `sscanIterator()` and `zscanIterator()`. */
@@ -64,7 +65,7 @@ export function scanRequest(
     throw new TypeError(`option values must be a boolean, got ${kindOf(values)}`)
   }
   if (onSwitch !== 'error' && onSwitch !== 'restart') {
-    throw new RangeError(`option onSwitch must be 'error' or 'restart', got ${JSON.stringify(onSwitch)}`)
+    throw new RangeError(`option onSwitch must be 'error' or 'restart', got ${shown(onSwitch)}`)
   }
   const of = name === 'SCAN' ? [name] : [name, owned(key as Argument)]
   checkCommand(of)

@@ -1,5 +1,6 @@
 // What scripts and function libraries are told, checked; and what a call of one is made of. Pure.
 
+import { shown } from '../errors.ts'
 import { type Argument, checkCommand, type Reply } from '../resp/index.ts'
 
 /** How many keys a call names: always so many, or any number. */
@@ -80,7 +81,7 @@ export function checkLibraryOptions(options: unknown): asserts options is Librar
   if (names.length === 0) throw new RangeError('option functions must name at least one function')
   for (const name of names) {
     if (!FUNCTION_NAME.test(name)) {
-      throw new RangeError(`the name of a function has letters, digits and '_', got ${JSON.stringify(name)}`)
+      throw new RangeError(`the name of a function has letters, digits and '_', got ${shown(name)}`)
     }
     checkNames(`function ${name}`, functions[name], new Set(FUNCTION_OPTIONS))
     checkCallOptions(` of function ${name}`, functions[name] as FunctionOptions)

@@ -1,6 +1,7 @@
 // What a subscription is told, checked and completed. Pure.
 
 import { checkReadFrom, numberOption, type ReadFrom } from '../endpoint/index.ts'
+import { shown } from '../errors.ts'
 import { checkSignal } from './view-options.ts'
 
 /** A consumer that is this far behind will not catch up by a larger buffer. */
@@ -105,14 +106,12 @@ export function resolveSubscriptionOptions(
   }
   const { replies = 'string', readFrom = 'master', overflow = 'drop-oldest', signal } = options
   if (replies !== 'string' && replies !== 'buffer') {
-    throw new RangeError(`option replies must be 'string' or 'buffer', got ${JSON.stringify(replies)}`)
+    throw new RangeError(`option replies must be 'string' or 'buffer', got ${shown(replies)}`)
   }
   checkReadFrom(readFrom)
   checkSignal(signal)
   if (!OVERFLOWS.includes(overflow)) {
-    throw new RangeError(
-      `option overflow must be one of ${OVERFLOWS.join(', ')}, got ${JSON.stringify(overflow)}`,
-    )
+    throw new RangeError(`option overflow must be one of ${OVERFLOWS.join(', ')}, got ${shown(overflow)}`)
   }
   return Object.freeze({
     replies,

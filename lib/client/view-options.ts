@@ -1,6 +1,7 @@
 // What `with()` is told, checked and completed.
 
 import { checkMaxStaleness, checkReadFrom, type ReadFrom } from '../endpoint/index.ts'
+import { shown } from '../errors.ts'
 import type { DispatchOptions } from './dispatch.ts'
 import { checkDurable } from './durable.ts'
 
@@ -65,7 +66,7 @@ export function merge(base: DispatchOptions, options: CommandOptions): DispatchO
     )
   }
   if (replies !== undefined && replies !== 'string' && replies !== 'buffer') {
-    throw new RangeError(`option replies must be 'string' or 'buffer', got ${JSON.stringify(replies)}`)
+    throw new RangeError(`option replies must be 'string' or 'buffer', got ${shown(replies)}`)
   }
   checkSignal(signal)
   if (typeof idempotent !== 'boolean') {

@@ -11,6 +11,7 @@ import {
   numberOption,
   type ReadFrom,
 } from '../endpoint/index.ts'
+import { shown } from '../errors.ts'
 import { type PoolOptions, resolvePoolOptions } from '../pool/index.ts'
 import { type Address, normalizeAddress } from './address.ts'
 import { type NatMap, translator } from './nat-map.ts'
@@ -157,24 +158,20 @@ export function resolveSentinelOptions(options: SentinelOptions): ResolvedSentin
   const { readFrom = 'prefer-replica', onFailover = 'hold', adoptEarly = true } = options
   const { agreement = 'highest-epoch' } = options
   if (typeof name !== 'string' || !/^[A-Za-z0-9._-]+$/.test(name)) {
-    throw new TypeError(
-      `option name must be the master's name (letters, digits, . _ -), got ${JSON.stringify(name)}`,
-    )
+    throw new TypeError(`option name must be the master's name (letters, digits, . _ -), got ${shown(name)}`)
   }
   if (!Array.isArray(sentinels) || sentinels.length === 0) {
     throw new TypeError('option sentinels must be a list of at least one address')
   }
   checkReadFrom(readFrom)
   if (onFailover !== 'hold' && onFailover !== 'flow') {
-    throw new RangeError(`option onFailover must be 'hold' or 'flow', got ${JSON.stringify(onFailover)}`)
+    throw new RangeError(`option onFailover must be 'hold' or 'flow', got ${shown(onFailover)}`)
   }
   if (typeof adoptEarly !== 'boolean') {
     throw new TypeError(`option adoptEarly must be a boolean, got ${typeof adoptEarly}`)
   }
   if (agreement !== 'highest-epoch' && agreement !== 'majority') {
-    throw new RangeError(
-      `option agreement must be 'highest-epoch' or 'majority', got ${JSON.stringify(agreement)}`,
-    )
+    throw new RangeError(`option agreement must be 'highest-epoch' or 'majority', got ${shown(agreement)}`)
   }
   translator(natMap)
   const connection = { ...options.connection }

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { inspect } from 'node:util'
 import { type Client, type CommandOptions, createClient } from '../../lib/client/index.ts'
 import type { LazyLease } from '../../lib/endpoint/index.ts'
 import type { RespoolError } from '../../lib/errors.ts'
@@ -50,6 +51,9 @@ test('a wrong setting of a view is told at once, by its name', async (t) => {
     [{ timeout: '5' }, RangeError, /option timeout/],
     [{ timeout: null }, RangeError, /option timeout .*got null/],
     [{ replies: 'bytes' }, RangeError, /option replies must be 'string' or 'buffer', got "bytes"/],
+    [{ replies: 1n }, RangeError, /option replies must be 'string' or 'buffer', got 1n/],
+    [{ replies: [] }, RangeError, /option replies must be 'string' or 'buffer', got an array/],
+    [{ replies: Symbol('s') }, RangeError, /option replies must be 'string' or 'buffer', got Symbol\(s\)/],
     [{ readFrom: 'slave' }, RangeError, /option readFrom must be one of/],
     [{ signal: {} }, TypeError, /option signal must be an AbortSignal/],
     [{ signal: null }, TypeError, /option signal must be an AbortSignal/],
@@ -59,7 +63,7 @@ test('a wrong setting of a view is told at once, by its name', async (t) => {
     assert.throws(
       () => client.with(options as CommandOptions),
       (error) => error instanceof kind && message.test(error.message),
-      `${JSON.stringify(options)} ${message}`,
+      `${inspect(options)} ${message}`,
     )
   }
   const undefineds = { timeout: undefined, replies: undefined, signal: undefined, readFrom: undefined }
