@@ -5,12 +5,11 @@ import { type LazyLease, RolePool } from '../endpoint/index.ts'
 import { PoolError } from '../errors.ts'
 import type { Lease } from '../pool/index.ts'
 import type { Argument, Reply } from '../resp/index.ts'
-import { BoundEmitter, SentinelRouter, type Topology } from '../sentinel/index.ts'
+import { BoundEmitter, SentinelRouter, type Topology, tellEach } from '../sentinel/index.ts'
 import type { ClientEvents, ConnectEvent } from './client-events.ts'
 import type { Commands } from './commands.gen.ts'
 import { dispatch } from './dispatch.ts'
 import { type ClientLeaseOptions, checkLeaseOptions } from './lease-options.ts'
-import { contextualEmit } from './listeners.ts'
 import { defineMethods } from './methods.ts'
 import { type ClientOptions, resolveClientOptions } from './options.ts'
 import type { Pipeline } from './pipeline.ts'
@@ -53,7 +52,6 @@ export class Client extends BoundEmitter<ClientEvents> {
   readonly #view: CommandView
   readonly #commandTimeout: number
   readonly #subscribers: Subscribers
-  readonly #tell = contextualEmit<ClientEvents>(this)
   #hasBeenReady = false
 
   /** For {@link createClient}. */
@@ -315,6 +313,10 @@ export class Client extends BoundEmitter<ClientEvents> {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
+  }
+
+  #tell<K extends keyof ClientEvents>(event: K, ...args: ClientEvents[K]): void {
+    tellEach<ClientEvents, K>(this, event, ...args)
   }
 
   #connected(address: string, role: ConnectEvent['role']): void {

@@ -1,5 +1,5 @@
 export { type Address, normalizeAddress } from './address.ts'
-export { BoundEmitter } from './bound-emitter.ts'
+export { BoundEmitter, tellEach } from './bound-emitter.ts'
 export type { SwitchEvent } from './mastership.ts'
 export type { Announced, NatMap } from './nat-map.ts'
 export {

@@ -3,7 +3,7 @@
 
 import { type EndpointStats, RolePool } from '../endpoint/index.ts'
 import { PoolError } from '../errors.ts'
-import { BoundEmitter } from './bound-emitter.ts'
+import { BoundEmitter, tellEach } from './bound-emitter.ts'
 import type { SwitchEvent } from './mastership.ts'
 import { resolveSentinelOptions, type SentinelOptions } from './options.ts'
 import { SentinelRouter } from './router.ts'
@@ -39,8 +39,8 @@ export class Sentinel extends BoundEmitter<SentinelEvents> {
     const resolved = resolveSentinelOptions(options)
     this.#holdTimeoutMs = resolved.holdTimeout
     this.#router = new SentinelRouter(resolved, {
-      onSwitch: (event) => this.emit('switch', event),
-      onTopology: (topology) => this.emit('topology', topology),
+      onSwitch: (event) => tellEach<SentinelEvents, 'switch'>(this, 'switch', event),
+      onTopology: (topology) => tellEach<SentinelEvents, 'topology'>(this, 'topology', topology),
     })
     this.master = new RolePool(this.#router, 'write', resolved.holdTimeout)
     this.replica = new RolePool(this.#router, resolved.readFrom, resolved.holdTimeout)

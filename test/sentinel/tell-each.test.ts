@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { EventEmitter } from 'node:events'
+import type { EventEmitter } from 'node:events'
 import { test } from 'node:test'
-import { contextualEmit } from '../../lib/client/listeners.ts'
+import { BoundEmitter, tellEach } from '../../lib/sentinel/index.ts'
 import { settled } from '../support/clock.ts'
 import { runProgram } from '../support/program.ts'
 
@@ -11,9 +11,14 @@ interface Events {
   other: []
 }
 
+function teller(emitter: EventEmitter<Events>) {
+  return <K extends keyof Events>(event: K, ...args: Events[K]) =>
+    tellEach<Events, K>(emitter, event, ...args)
+}
+
 test('listeners are told in their order, with all there is to tell, and not before the next tick', async () => {
-  const emitter = new EventEmitter<Events>()
-  const tell = contextualEmit<Events>(emitter)
+  const emitter = new BoundEmitter<Events>()
+  const tell = teller(emitter)
   const heard: unknown[] = []
   emitter.on('news', (...args) => heard.push(['first', ...args]))
   emitter.prependListener('news', (...args) => heard.push(['before', ...args]))
@@ -31,8 +36,8 @@ test('listeners are told in their order, with all there is to tell, and not befo
 })
 
 test('once is once, and a listener that was taken away hears nothing more', async () => {
-  const emitter = new EventEmitter<Events>()
-  const tell = contextualEmit<Events>(emitter)
+  const emitter = new BoundEmitter<Events>()
+  const tell = teller(emitter)
   const heard: string[] = []
   const listener = (what: string) => heard.push(`on ${what}`)
   emitter.once('news', (what) => heard.push(`once ${what}`))
@@ -49,8 +54,8 @@ test('once is once, and a listener that was taken away hears nothing more', asyn
 })
 
 test('a listener runs in the asynchronous context of its registration', async () => {
-  const emitter = new EventEmitter<Events>()
-  const tell = contextualEmit<Events>(emitter)
+  const emitter = new BoundEmitter<Events>()
+  const tell = teller(emitter)
   const storage = new AsyncLocalStorage<string>()
   const heard: unknown[] = []
   storage.run('on', () => emitter.on('other', () => heard.push(storage.getStore())))
@@ -69,15 +74,24 @@ test('a listener runs in the asynchronous context of its registration', async ()
 
 test('what a listener throws is an uncaught exception, and the others are told', async (t) => {
   const program = `
-    import { EventEmitter } from 'node:events'
-    import { contextualEmit } from '${import.meta.resolve('../../lib/client/listeners.js')}'
-    const emitter = new EventEmitter()
-    const tell = contextualEmit(emitter)
+    import { BoundEmitter, tellEach } from '${import.meta.resolve('../../lib/sentinel/index.js')}'
+    const emitter = new BoundEmitter()
     process.on('uncaughtException', (error) => console.log('uncaught', error.message))
     emitter.on('news', () => { throw new Error('mine') })
     emitter.on('news', () => console.log('told'))
-    tell('news')
+    tellEach(emitter, 'news')
     console.log('teller goes on')`
   const { stdout } = await runProgram(t, program)
   assert.deepEqual(stdout.trim().split('\n'), ['teller goes on', 'uncaught mine', 'told'])
+})
+
+test('many may listen: that brings no warning', async (t) => {
+  const program = `
+    import { BoundEmitter } from '${import.meta.resolve('../../lib/sentinel/index.js')}'
+    const emitter = new BoundEmitter()
+    process.on('warning', ({ name }) => console.log('warned', name))
+    for (let i = 0; i < 100; i += 1) emitter.on('news', () => undefined)
+    setImmediate(() => console.log('done'))`
+  const { stdout } = await runProgram(t, program)
+  assert.equal(stdout.trim(), 'done')
 })
