@@ -1,6 +1,7 @@
 // Why a connection ended, in the errors that its users see.
 
 import { ConnectionError, type ConnectionPhase, ProtocolError, RespoolError } from '../errors.ts'
+import type { PendingQueue } from './pending-queue.ts'
 
 /** What a system error says in short: `ECONNRESET`, or its message. */
 export function reason(error: Error): string {
@@ -41,4 +42,14 @@ export function withOutcome(error: Error, mayHaveExecuted: boolean, address: str
     address,
     phase: 'ready',
   })
+}
+
+/** Ends all that is owed, for the reason the connection ended. */
+export function failAll(pending: PendingQueue, error: Error, address: string): void {
+  const { written, unwritten } = pending
+  const lost = written === 0 ? error : withOutcome(error, true, address)
+  const unsent = unwritten === 0 ? error : withOutcome(error, false, address)
+  const commands = [...pending.entries()]
+  pending.clear()
+  for (const [place, command] of commands) command.fail(place < written ? lost : unsent)
 }

@@ -1,7 +1,8 @@
 export { watchAbort } from './abort-watch.ts'
 export { connect } from './connect.ts'
-export { Connection, type ExecuteOptions } from './connection.ts'
+export { Connection } from './connection.ts'
 export { Deadlines } from './deadline.ts'
+export type { ExecuteOptions } from './execute-options.ts'
 export {
   type ConnectionOptions,
   type Credentials,
