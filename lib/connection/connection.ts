@@ -219,7 +219,7 @@ export class Connection {
     shake: (send: Send) => Promise<Greeting>,
     shakeAgain: (send: Send, protocol: 2 | 3) => Promise<void>,
   ): Promise<void> {
-    const { protocol, id } = await shake((command) => this.#send(command, { timeout: 0 }))
+    const { protocol, id } = await shake((command) => this.#outgoing.add(command, { timeout: 0 }))
     this.#incoming.protocol = protocol
     this.#id = id
     if (this.#state === 'connecting') this.#state = 'ready'
@@ -243,7 +243,7 @@ export class Connection {
     if (this.#state !== 'ready') throw this.#refusal()
     try {
       if (!this.#outgoing.canBeReset) throw new Error('RESET would not undo all that was done to it')
-      await this.#shakeAgain((command) => this.execute(command))
+      await this.#shakeAgain((command) => this.#sendOwn(command))
     } catch (error) {
       this.#end(resetFailure(error, this.address))
       throw this.#refusal()
@@ -286,6 +286,11 @@ export class Connection {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
+  }
+
+  /** One of the handshake's: it is for nobody, so there is no limit to it. */
+  #sendOwn(command: readonly Argument[]): Promise<Reply> {
+    return this.#state === 'ready' ? this.#outgoing.add(command, undefined) : Promise.reject(this.#refusal())
   }
 
   #send(command: readonly Argument[], options: ExecuteOptions | undefined): Promise<Reply> {

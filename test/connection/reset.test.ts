@@ -76,6 +76,12 @@ for (const [how, options, greeting] of [
   })
 }
 
+test('the limit of what may wait is for commands: no handshake meets it', async (t) => {
+  const { connection } = await resettable(t, { ...everything, maxPending: 1, maxPendingBytes: 1 })
+  await connection.reset()
+  assert.equal(connection.error, undefined)
+})
+
 test('a connection knows whether it was altered, and that it no longer is', async (t) => {
   const { connection } = await resettable(t, everything, ([name]) => {
     return ['MULTI', 'EXEC', 'WATCH', 'MONITOR'].includes(name ?? '') ? '+OK\r\n' : undefined
