@@ -120,7 +120,7 @@ test('nothing comes between the commands of a transaction, whatever else the cli
 })
 
 test('a planned failover under load loses nothing of pipelines and transactions, and runs nothing twice', async (t) => {
-  const topology = await startTopology(t, { failoverTimeout: 2_000 })
+  const topology = await startTopology(t)
   const { master, replicas, sentinels, name } = topology
   const client = createClient({
     sentinel: { name, sentinels: sentinels.map(({ port }) => `127.0.0.1:${port}`) },

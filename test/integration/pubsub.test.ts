@@ -267,7 +267,7 @@ async function stream(t: TestContext, client: Client, channel: string): Promise<
 
 for (const how of ['planned', 'kill'] as const) {
   test(`subscriptions move with the master, in order and without loss outside of the gap: ${how}`, async (t) => {
-    const topology = await startTopology(t, { failoverTimeout: 2_000 })
+    const topology = await startTopology(t)
     const { master, replicas, sentinels, name } = topology
     const [heir] = replicas
     assert.ok(heir)

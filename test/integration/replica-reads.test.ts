@@ -204,7 +204,7 @@ test('the only replica hangs, dies and comes back: every read succeeds, at the m
 })
 
 test('while a master dies, is replaced and comes back, no read fails and none is old', async (t) => {
-  const topology = await startTopology(t, { replicas: 2, downAfter: 1_000, failoverTimeout: 2_000 })
+  const topology = await startTopology(t, { replicas: 2, downAfter: 1_000 })
   const { master } = topology
   const client = clientOf(t, topology)
   await client.ready()

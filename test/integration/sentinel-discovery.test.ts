@@ -130,7 +130,6 @@ describe('sentinels with credentials of their own', { concurrency: true }, () =>
       const version = String(await request(await startServer(t), 'INFO', 'server'))
       if (/redis_version:[0-6]\./.test(version)) return t.skip('no rules for subcommands before Redis 7')
       const topology = await startTopology(t, {
-        failoverTimeout: 2_000,
         sentinelConfig: user(rules),
       })
       const { sentinels, master, replicas } = topology
@@ -343,7 +342,7 @@ describe('what sentinels go through', { concurrency: true }, () => {
   })
 
   test('where a majority is demanded, a failover is followed once two of three announce it', async (t) => {
-    const { sentinels, replicas } = await startTopology(t, { failoverTimeout: 2_000 })
+    const { sentinels, replicas } = await startTopology(t)
     const ha = sentinelOf(
       t,
       sentinels.map((it) => at(it)),
@@ -367,7 +366,7 @@ describe('what sentinels go through', { concurrency: true }, () => {
   })
 
   test('what a failover publishes has the names and shapes that are read, in this version, too', async (t) => {
-    const { sentinels, replicas, master } = await startTopology(t, { failoverTimeout: 2_000 })
+    const { sentinels, replicas, master } = await startTopology(t)
     const [leader, other] = sentinels as [TestServer, TestServer]
     const events = await watchSentinel(t, leader)
     const others = await watchSentinel(t, other)

@@ -38,7 +38,7 @@ function clientOf(t: TestContext, topology: TestTopology, options: ClientOptions
 }
 
 function start(t: TestContext, options: TestTopologyOptions = {}): Promise<TestTopology> {
-  return startTopology(t, { failoverTimeout: 2_000, ...options })
+  return startTopology(t, options)
 }
 
 /** Waits until every replica is read from. */

@@ -243,7 +243,7 @@ function clientOf(t: TestContext, { name, sentinels }: TestTopology): Client {
 
 for (const how of ['planned', 'killed'] as const) {
   test(`a session reads its own writes through a failover: ${how}`, async (t) => {
-    const topology = await startTopology(t, { replicas: 2, failoverTimeout: 2_000 })
+    const topology = await startTopology(t, { replicas: 2 })
     const { master, sentinels, name } = topology
     const client = clientOf(t, topology)
     await client.ready()

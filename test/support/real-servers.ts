@@ -39,7 +39,7 @@ export interface TestTopologyOptions {
   readonly sentinels?: number
   /** @default 1500 */
   readonly downAfter?: number
-  /** @default 5000 */
+  /** One that was lost to a split vote is begun anew after twice this. @default 2000 */
   readonly failoverTimeout?: number
   /** @default the majority of the sentinels */
   readonly quorum?: number
@@ -226,7 +226,7 @@ async function startSentinels(
           `sentinel myid ${self.id}`,
           `sentinel monitor ${name} 127.0.0.1 ${masterPort} ${quorum}`,
           `sentinel down-after-milliseconds ${name} ${options.downAfter ?? DEFAULT_DOWN_AFTER_MS}`,
-          `sentinel failover-timeout ${name} ${options.failoverTimeout ?? 5000}`,
+          `sentinel failover-timeout ${name} ${options.failoverTimeout ?? 2000}`,
           ...(options.password === undefined ? [] : [`sentinel auth-pass ${name} ${options.password}`]),
           ...replicas.map((replica) => `sentinel known-replica ${name} 127.0.0.1 ${replica.port}`),
           ...members
