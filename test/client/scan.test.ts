@@ -161,7 +161,7 @@ test('the settings of a view hold for each page: its deadline, its signal', asyn
   assert.ok(aborted instanceof AbortError)
   node.intercept = (command, peer) =>
     command[0] === 'SCAN' && command[1] !== '0' ? undefined : intercept(command, peer)
-  const slow = client.with({ timeout: 30 }).scanIterator()
+  const slow = client.with({ timeout: 300 }).scanIterator()
   await slow.next()
   await slow.next()
   assert.equal((await failure(slow.next())).code, 'COMMAND_TIMEOUT')
