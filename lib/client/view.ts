@@ -166,7 +166,7 @@ export class CommandView<T extends string | Buffer = string> {
    * await addUpTo(['visits'], [100])
    */
   script<K extends KeyCount, R = Reply>(options: ScriptOptions<K, R>): Script<K, R> {
-    return defineScript(callerOf(this.#router, this.#work, this.#options), options)
+    return defineScript(this.#caller, options)
   }
 
   /**
@@ -177,7 +177,7 @@ export class CommandView<T extends string | Buffer = string> {
    * @throws {TypeError} {RangeError} at once: an option that is wrong
    */
   functions<const F extends FunctionTable>(options: LibraryOptions<F>): FunctionCalls<F> {
-    return defineLibrary(callerOf(this.#router, this.#work, this.#options), options)
+    return defineLibrary(this.#caller, options)
   }
 
   /**
@@ -190,7 +190,7 @@ export class CommandView<T extends string | Buffer = string> {
    * @throws {TypeError} {RangeError} at once: an option that is wrong
    */
   scanIterator(options?: KeyScanOptions): ScanIterator<T> {
-    return scanIterator(callerOf(this.#router, this.#work, this.#options), 'SCAN', undefined, options)
+    return scanIterator(this.#caller, 'SCAN', undefined, options)
   }
 
   /** The fields of a hash and their values; see {@link scanIterator}. */
@@ -201,17 +201,17 @@ export class CommandView<T extends string | Buffer = string> {
   /** The fields of a hash alone. */
   hscanIterator(key: Argument, options: HashScanOptions & { readonly values: false }): ScanIterator<T>
   hscanIterator(key: Argument, options?: HashScanOptions): ScanIterator<T | [field: T, value: T]> {
-    return scanIterator(callerOf(this.#router, this.#work, this.#options), 'HSCAN', key, options)
+    return scanIterator(this.#caller, 'HSCAN', key, options)
   }
 
   /** The members of a set; see {@link scanIterator}. */
   sscanIterator(key: Argument, options?: ScanOptions): ScanIterator<T> {
-    return scanIterator(callerOf(this.#router, this.#work, this.#options), 'SSCAN', key, options)
+    return scanIterator(this.#caller, 'SSCAN', key, options)
   }
 
   /** The members of a sorted set and their scores; see {@link scanIterator}. */
   zscanIterator(key: Argument, options?: ScanOptions): ScanIterator<[member: T, score: number]> {
-    return scanIterator(callerOf(this.#router, this.#work, this.#options), 'ZSCAN', key, options)
+    return scanIterator(this.#caller, 'ZSCAN', key, options)
   }
 
   /**
@@ -221,6 +221,10 @@ export class CommandView<T extends string | Buffer = string> {
    */
   get token(): string | undefined {
     return this.#options.session?.token
+  }
+
+  get #caller(): Caller {
+    return callerOf(this.#router, this.#work, this.#options)
   }
 
   get #ground(): Ground {

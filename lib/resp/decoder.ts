@@ -275,7 +275,7 @@ export class Decoder {
     return this.#anyLine(false)
   }
 
-  /** A simple string is `+` text CRLF, an error is `-` text CRLF; each as long as any string. */
+  /** Simple strings and errors are one line of text each, as long as any string may be. */
   #anyLine(isError: boolean): Reply | typeof INCOMPLETE {
     const text = this.#line('maxBulkBytes')
     if (text !== INCOMPLETE) return isError ? new ReplyError(text) : text

@@ -1,5 +1,6 @@
 // Where a server is, as users write it and as the library does: `host:port`, with brackets around an IPv6 host.
 
+import { shown } from '../errors.ts'
 import { joinAddress, splitAddress } from './replies.ts'
 
 /** Where a server is: `'host:port'`, `'[v6]:port'`, or the two apart. */
@@ -12,7 +13,12 @@ export function normalizeAddress(address: Address, defaultPort: number): string 
   const joined = /[\s[\]]/.test(bare) ? undefined : joinAddress(bare, String(port ?? defaultPort))
   const number = joined === undefined ? 0 : splitAddress(joined).port
   if (joined === undefined || number < 1 || number > 65_535) {
-    throw new TypeError(`an address must be 'host:port' or { host, port }, got ${JSON.stringify(address)}`)
+    // of an object no more than that: a password may have got into it
+    const got =
+      typeof address === 'object' && address !== null
+        ? `{ host: ${shown(host)}, port: ${shown(port)} }`
+        : shown(address)
+    throw new TypeError(`an address must be 'host:port' or { host, port }, got ${got}`)
   }
   return joined
 }

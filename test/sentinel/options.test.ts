@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { inspect } from 'node:util'
 import {
   type Address,
   normalizeAddress,
@@ -119,6 +120,12 @@ test('a wrong option is told by its name, with the value and what was expected',
     [{ name: 'm', sentinels: [] }, TypeError, /option sentinels must be a list of at least one address/],
     [{ name: 'm', sentinels: 'h:1' }, TypeError, /option sentinels must be a list/],
     [{ name: 'm', sentinels: ['h:0'] }, TypeError, /an address must be .*got "h:0"/],
+    [{ name: 'm', sentinels: [1n] }, TypeError, /an address must be .*got 1n/],
+    [
+      { name: 'm', sentinels: [{ host: '', port: 1n, password: 'hush' }] },
+      TypeError,
+      /an address must be .*got \{ host: "", port: 1n \}$/,
+    ],
     [{ ...good, readFrom: 'slave' }, RangeError, /option readFrom must be one of .*got "slave"/],
     [{ ...good, onFailover: 'fail' }, RangeError, /option onFailover must be 'hold' or 'flow', got "fail"/],
     [{ ...good, adoptEarly: 'yes' }, TypeError, /option adoptEarly must be a boolean, got string/],
@@ -153,7 +160,7 @@ test('a wrong option is told by its name, with the value and what was expected',
     assert.throws(
       () => resolveSentinelOptions(options as SentinelOptions),
       (error) => error instanceof kind && message.test(error.message),
-      `${JSON.stringify(options)} ${message}`,
+      `${inspect(options)} ${message}`,
     )
   }
 })
